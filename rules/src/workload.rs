@@ -1,0 +1,91 @@
+//! The workload that the compiler is given: the same from a file, an admission review or a watch.
+
+use std::fmt;
+
+use crate::place::{Place, Text};
+
+/// The two kinds of workload that can be scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+}
+
+impl WorkloadKind {
+    /// The kind of an object of `apps/v1`, if it is a workload.
+    pub fn of(api_version: &str, kind: &str) -> Option<Self> {
+        match (api_version, kind) {
+            ("apps/v1", "Deployment") => Some(Self::Deployment),
+            ("apps/v1", "StatefulSet") => Some(Self::StatefulSet),
+            _ => None,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+}
+
+impl fmt::Display for WorkloadKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which workload: ordered as the output is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadId {
+    /// `None` when the manifest leaves it to `kubectl`.
+    pub namespace: Option<String>,
+    pub name: String,
+    pub kind: WorkloadKind,
+}
+
+impl fmt::Display for WorkloadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "apps/v1 {} ", self.kind)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// One annotation of ours, or one that is nearly ours: its full key and its value with the places of both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Annotation {
+    pub key: String,
+    pub key_place: Place,
+    pub value: Text,
+}
+
+/// A Deployment or StatefulSet, trimmed to what scaling it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    pub id: WorkloadId,
+    /// `spec.replicas` as written; `None` when it is absent.
+    pub replicas: Option<Replicas>,
+    /// The annotations under our domain or a subdomain of it, sorted by key.
+    pub annotations: Vec<Annotation>,
+    /// Bytes of all keys and values of `metadata.annotations`, ours or not: the API limits their sum.
+    pub annotation_bytes: usize,
+    /// Where `metadata.annotations` stands.
+    pub annotations_place: Place,
+}
+
+impl Workload {
+    /// The value of an annotation under our domain, by the part of its key after the slash.
+    pub fn annotation(&self, name: &str) -> Option<&Annotation> {
+        self.annotations.iter().find(|annotation| annotation.key.split_once('/') == Some((crate::keys::DOMAIN, name)))
+    }
+}
+
+/// `spec.replicas` and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    pub count: u32,
+    pub place: Place,
+}
