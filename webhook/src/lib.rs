@@ -1,1 +1,7 @@
+//! Admission: what is asked, and the decision on it. Pure; knows no Kubernetes client.
 
+mod decide;
+mod review;
+
+pub use decide::{Live, Outcome, Verdict, decide};
+pub use review::{Operation, Review};

@@ -1,0 +1,46 @@
+//! Gather the plans of a run and every measure that they need, each once, in a stable order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::measure::Measure;
+use crate::plan::Plan;
+
+/// The plans of a run and their measures; the same whatever the order of the input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bundle {
+    /// Sorted by workload.
+    pub plans: Vec<Plan>,
+    /// Sorted by name; one of each name.
+    pub measures: Vec<Measure>,
+}
+
+/// Bundles plans; equal expressions of different workloads become one measure.
+pub fn bundle(mut plans: Vec<Plan>) -> Bundle {
+    plans.sort_by(|a, b| a.id.cmp(&b.id));
+    extend_colliding_names(&mut plans);
+    let measures: BTreeMap<&str, &Measure> =
+        plans.iter().flat_map(|plan| &plan.metrics).map(|(measure, _)| (measure.name.as_str(), measure)).collect();
+    let measures = measures.into_values().cloned().collect();
+    Bundle { plans, measures }
+}
+
+/// Two texts with one name would be one rule for both: their names take more of the hash. 60 bits make it a matter of
+/// principle: ten thousand rules collide with a probability of 4e-11.
+fn extend_colliding_names(plans: &mut [Plan]) {
+    let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (measure, _) in plans.iter().flat_map(|plan| &plan.metrics) {
+        texts.entry(measure.name.clone()).or_default().insert(measure.template.to_string());
+    }
+    texts.retain(|_, texts| texts.len() > 1);
+    if texts.is_empty() {
+        return;
+    }
+    for plan in plans {
+        for (measure, _) in &mut plan.metrics {
+            if texts.contains_key(&measure.name) {
+                measure.name = measure.long_name();
+            }
+        }
+        plan.metrics.sort_by(|(a, a_target), (b, b_target)| (&a.name, a_target).cmp(&(&b.name, b_target)));
+    }
+}

@@ -1,0 +1,4 @@
+//! Write one target's objects from plans and bundles.
+
+pub mod adapter;
+pub mod hpa;

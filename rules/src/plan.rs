@@ -1,0 +1,123 @@
+//! Decide one workload's HPA: target, bounds, behavior, metrics. Nothing here is formatted.
+
+use crate::declare::{Behavior, Direction, Mode, Paused, Source};
+use crate::findings::{Code, Finding, cut};
+use crate::measure::{Measure, Measured, Question, measure};
+use crate::place::Text;
+use crate::platform::Platform;
+use crate::quantity::Milli;
+use crate::resolve::Intent;
+use crate::workload::WorkloadId;
+
+/// One workload's HPA, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub id: WorkloadId,
+    /// `1 <= min <= max`, a hold included.
+    pub min: u32,
+    pub max: u32,
+    /// Sorted by the metric's name, then by target.
+    pub metrics: Vec<(Measure, Milli)>,
+    /// With what is paused turned off.
+    pub behavior: Behavior,
+    pub mode: Mode,
+}
+
+/// Compiles every metric of an intent. An error among the findings means no plan.
+pub fn plan(intent: Intent, platform: &Platform) -> (Option<Plan>, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let mut metrics = Vec::new();
+    let (range, hold) = match intent.paused.value {
+        Paused::At(replicas) => ((replicas, replicas), Paused::No),
+        other @ (Paused::Both | Paused::Up | Paused::Down | Paused::No) => {
+            ((intent.replicas.value.min, intent.replicas.value.max), other)
+        }
+    };
+    let (min, max) = range;
+    for metric in &intent.metrics {
+        let target = metric.target.value;
+        let namespace = intent.id.namespace.as_deref();
+        let measured = match &metric.source {
+            Source::Query(text) => {
+                let question = Question { query: text.as_str(), target, namespace, on_idle: None, bound: None };
+                of_author(measure(&question, platform), text, &mut findings)
+            }
+            Source::Preset(preset) => {
+                let Some(query) = &preset.query else { continue };
+                let question = Question { query, target, namespace, on_idle: preset.on_idle, bound: preset.bound };
+                let measured = measure(&question, platform);
+                // The author wrote the preset's name, not its query: only what stops it is his to know.
+                let errors = measured.findings.into_iter().filter(Finding::is_error);
+                findings.extend(errors.map(|finding| Finding { place: metric.place.clone(), ..finding }));
+                measured.measure
+            }
+        };
+        let Some(measured) = measured else { continue };
+        if !fits(measured.bound, target, max) {
+            let message =
+                format!("{}: a target of {target} is too small for {max} replicas", cut(metric.name.as_str(), 30));
+            findings.push(Finding::new(Code::Ns0212, metric.place.clone(), message).help("a larger target"));
+        }
+        metrics.push((measured, target));
+    }
+    if findings.iter().any(Finding::is_error) {
+        return (None, findings);
+    }
+    metrics.sort_by(|(a, a_target), (b, b_target)| (&a.name, a_target).cmp(&(&b.name, b_target)));
+    let behavior = paused(intent.behavior.value, hold);
+    let plan = Plan { id: intent.id, min, max, metrics, behavior, mode: intent.mode.value };
+    (Some(plan), findings)
+}
+
+/// Findings about an author's expression stand where it was written; notes are for `explain` alone.
+fn of_author(measured: Measured, text: &Text, findings: &mut Vec<Finding>) -> Option<Measure> {
+    let shown = measured.findings.into_iter().filter(|finding| finding.severity() != crate::findings::Severity::Note);
+    findings.extend(shown.map(|finding| finding.through(text)));
+    measured.measure
+}
+
+/// The HPA casts ceil(value / target × pods) to `int32`, and from 2^31 on an overloaded metric scales *down*.
+fn fits(bound: u64, target: Milli, max: u32) -> bool {
+    let wanted = u128::from(bound) * 1000 * u128::from(max);
+    wanted < u128::from(target.thousandths()) << 31
+}
+
+fn paused(behavior: Behavior, hold: Paused) -> Behavior {
+    let Behavior { up, down } = behavior;
+    match hold {
+        Paused::Both => Behavior { up: Direction::Off, down: Direction::Off },
+        Paused::Up => Behavior { up: Direction::Off, down },
+        Paused::Down => Behavior { up, down: Direction::Off },
+        Paused::At(_) | Paused::No => Behavior { up, down },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::default_bound;
+    use crate::policy::Limits;
+    use crate::presets::presets;
+
+    fn milli(thousandths: u64) -> Milli {
+        Milli::from_thousandths(thousandths).expect("a target above 0")
+    }
+
+    #[test]
+    fn an_overloaded_metric_never_overflows_the_hpa() {
+        assert!(fits(1000, milli(100), 16));
+        assert!(!fits(1_000_000_000_000, milli(100), 10), "what made an HPA scale 10 to 1");
+        for target in [1, 2, 999, 1000, 1001, 75_000, 999_999_999, Milli::MAX.thousandths()] {
+            assert!(fits(default_bound(milli(target)), milli(target), 2000), "{target}");
+        }
+    }
+
+    #[test]
+    fn presets_fit_the_built_in_ceiling_at_the_smallest_target() {
+        for preset in presets() {
+            if let Some(bound) = preset.bound {
+                assert!(fits(bound, milli(1), Limits::BUILT_IN.max_replicas), "{}", preset.name);
+            }
+        }
+    }
+}

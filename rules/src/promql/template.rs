@@ -1,0 +1,337 @@
+//! Print our tree: plain PromQL for people, and the template for the adapter. The only writer of `<<`.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::node::{At, Binary, BinaryOp, Cardinality, Grouping, LabelList, Matching, Node, NodeKind, Selector, Shift};
+use super::scope::{Request, dropped_labels, other_labels};
+use super::string::quote;
+use crate::platform::Platform;
+
+/// The text of a rule's `metricsQuery`, in pieces: what the author wrote is never a piece that can act.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    pieces: Vec<Piece>,
+}
+
+/// One piece of a [`Template`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// PromQL, as it stands. Holds neither `<<` nor `>>`.
+    Text(String),
+    /// `<<.LabelMatchers>>`: the namespace and the pods of the request.
+    Scope,
+    /// `<<.GroupBy>>`: the pod label.
+    Group,
+}
+
+impl Template {
+    /// Prints a per-pod tree with the scope in every selector and the namespace beside every group.
+    pub fn of(node: &Node, platform: &Platform) -> Self {
+        let mut printer = Printer { pieces: Vec::new(), platform: Some(platform) };
+        printer.node(node);
+        Self { pieces: printer.pieces }
+    }
+
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// The query that the adapter sends for a request.
+    pub fn instantiate(&self, request: &Request<'_>, platform: &Platform) -> String {
+        self.pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Text(text) => text.clone(),
+                Piece::Scope => request.label_matchers(platform),
+                Piece::Group => platform.labels.pod.clone(),
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.pieces.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => f.write_str(text),
+            Piece::Scope => f.write_str("<<.LabelMatchers>>"),
+            Piece::Group => f.write_str("<<.GroupBy>>"),
+        })
+    }
+}
+
+/// Prints a tree as plain PromQL.
+pub fn plain(node: &Node) -> String {
+    let mut printer = Printer { pieces: Vec::new(), platform: None };
+    printer.node(node);
+    printer
+        .pieces
+        .into_iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => text,
+            Piece::Scope | Piece::Group => String::new(),
+        })
+        .collect()
+}
+
+/// A duration in Prometheus' shortest form: `1m30s`; years, weeks and days only where nothing is left over.
+pub fn duration(duration: Duration) -> String {
+    const UNITS: [(&str, u128, bool); 7] = [
+        ("y", 365 * 86_400_000, true),
+        ("w", 7 * 86_400_000, true),
+        ("d", 86_400_000, false),
+        ("h", 3_600_000, false),
+        ("m", 60_000, false),
+        ("s", 1000, false),
+        ("ms", 1, false),
+    ];
+    let mut rest = duration.as_millis();
+    if rest == 0 {
+        return "0s".to_owned();
+    }
+    let mut text = String::new();
+    for (unit, size, whole) in UNITS {
+        if rest >= size && (!whole || rest.is_multiple_of(size)) {
+            text.push_str(&format!("{}{unit}", rest / size));
+            rest %= size;
+        }
+    }
+    text
+}
+
+/// A number in the shortest form that reads back as the same `f64`.
+pub fn number(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Inf".to_owned() } else { "-Inf".to_owned() }
+    } else if value != 0.0 && !(1e-5..1e15).contains(&value.abs()) {
+        format!("{value:e}")
+    } else {
+        format!("{value}")
+    }
+}
+
+struct Printer<'a> {
+    pieces: Vec<Piece>,
+    /// `None` prints plain PromQL.
+    platform: Option<&'a Platform>,
+}
+
+impl Printer<'_> {
+    fn node(&mut self, node: &Node) {
+        match &node.kind {
+            NodeKind::Number(value) => self.text(&number(value.0)),
+            NodeKind::String(value) => self.text(&quote(value)),
+            NodeKind::Selector(selector) => {
+                self.selector(selector);
+                self.shift(selector.shift);
+            }
+            NodeKind::Range { selector, range } => {
+                self.selector(selector);
+                self.text(&format!("[{}]", duration(*range)));
+                self.shift(selector.shift);
+            }
+            NodeKind::Subquery { inner, range, step, shift } => {
+                self.operand(inner);
+                let step = step.map(duration).unwrap_or_default();
+                self.text(&format!("[{}:{step}]", duration(*range)));
+                self.shift(*shift);
+            }
+            NodeKind::Negate(inner) => {
+                self.text("-");
+                self.operand(inner);
+            }
+            NodeKind::Binary(binary) => self.binary(binary),
+            NodeKind::Aggregate(aggregate) => {
+                self.text(aggregate.op.as_str());
+                self.grouping(&aggregate.grouping);
+                self.text("(");
+                if let Some(param) = &aggregate.param {
+                    self.node(param);
+                    self.text(", ");
+                }
+                self.node(&aggregate.inner);
+                self.text(")");
+            }
+            NodeKind::Call { function, args } => {
+                self.text(function.name);
+                self.text("(");
+                for (at, arg) in args.iter().enumerate() {
+                    if at > 0 {
+                        self.text(", ");
+                    }
+                    self.node(arg);
+                }
+                self.text(")");
+            }
+        }
+    }
+
+    /// An operand binds tighter than what is around it: everything with an operator of its own gets parentheses.
+    fn operand(&mut self, node: &Node) {
+        let needs = match &node.kind {
+            NodeKind::Binary(_) | NodeKind::Negate(_) => true,
+            NodeKind::Number(_)
+            | NodeKind::String(_)
+            | NodeKind::Selector(_)
+            | NodeKind::Range { .. }
+            | NodeKind::Subquery { .. }
+            | NodeKind::Aggregate(_)
+            | NodeKind::Call { .. } => false,
+        };
+        if needs {
+            self.text("(");
+            self.node(node);
+            self.text(")");
+        } else {
+            self.node(node);
+        }
+    }
+
+    fn binary(&mut self, binary: &Binary) {
+        match &binary.lhs.kind {
+            // A sign binds looser than a power: -1 ^ 2 is -(1 ^ 2).
+            NodeKind::Number(base) if base.0.is_sign_negative() && binary.op == BinaryOp::Pow => {
+                self.text(&format!("({})", number(base.0)));
+            }
+            NodeKind::Number(_)
+            | NodeKind::String(_)
+            | NodeKind::Selector(_)
+            | NodeKind::Range { .. }
+            | NodeKind::Subquery { .. }
+            | NodeKind::Negate(_)
+            | NodeKind::Binary(_)
+            | NodeKind::Aggregate(_)
+            | NodeKind::Call { .. } => self.operand(&binary.lhs),
+        }
+        self.text(" ");
+        self.text(binary.op.as_str());
+        if binary.returns_bool {
+            self.text(" bool");
+        }
+        match &binary.matching {
+            Matching::Default => {}
+            Matching::On(list) => self.kept("on", list),
+            Matching::Ignoring(list) => self.dropped("ignoring", list),
+        }
+        match &binary.cardinality {
+            Cardinality::OneToOne => {}
+            Cardinality::Left(list) => self.list("group_left", list.labels.iter().map(String::as_str)),
+            Cardinality::Right(list) => self.list("group_right", list.labels.iter().map(String::as_str)),
+        }
+        self.text(" ");
+        self.operand(&binary.rhs);
+    }
+
+    fn selector(&mut self, selector: &Selector) {
+        self.text(&selector.name);
+        let required = self.platform.map(|platform| &platform.required_matchers);
+        let required = required.into_iter().flatten().map(|(label, value)| format!("{label}={}", quote(value)));
+        let written = selector.matchers.iter();
+        let written =
+            written.map(|matcher| format!("{}{}{}", matcher.label, matcher.op.as_str(), quote(&matcher.value)));
+        let matchers: Vec<String> = written.chain(required).collect();
+        let matchers = matchers.join(",");
+        if self.platform.is_none() {
+            if !matchers.is_empty() {
+                self.text(&format!("{{{matchers}}}"));
+            }
+            return;
+        }
+        // Static matchers first: `{,a="b"}` is no PromQL when a request has no matchers, `{a="b",}` is.
+        self.text("{");
+        if !matchers.is_empty() {
+            self.text(&format!("{matchers},"));
+        }
+        self.pieces.push(Piece::Scope);
+        self.text("}");
+    }
+
+    fn shift(&mut self, shift: Shift) {
+        match shift.at {
+            None => {}
+            Some(At::Start) => self.text(" @ start()"),
+            Some(At::End) => self.text(" @ end()"),
+            Some(At::Fixed(seconds)) => self.text(&format!(" @ {seconds:.3}")),
+        }
+        if shift.offset_ms != 0 {
+            let sign = if shift.offset_ms < 0 { "-" } else { "" };
+            let offset = duration(Duration::from_millis(shift.offset_ms.unsigned_abs()));
+            self.text(&format!(" offset {sign}{offset}"));
+        }
+    }
+
+    fn grouping(&mut self, grouping: &Grouping) {
+        match grouping {
+            Grouping::By(list) if list.labels.is_empty() => {}
+            Grouping::By(list) => {
+                self.kept("by", list);
+                self.text(" ");
+            }
+            Grouping::Without(list) => {
+                self.dropped("without", list);
+                self.text(" ");
+            }
+        }
+    }
+
+    /// A list of labels that stay or are matched: in a template the namespace and the pod stand at its end.
+    fn kept(&mut self, keyword: &str, list: &LabelList) {
+        let Some(platform) = self.platform else {
+            return self.list(keyword, list.labels.iter().map(String::as_str));
+        };
+        let others = other_labels(list, platform);
+        self.text(&format!(" {keyword} ("));
+        for label in others.into_iter().chain([&*platform.labels.namespace]) {
+            self.text(&format!("{label}, "));
+        }
+        self.pieces.push(Piece::Group);
+        self.text(")");
+    }
+
+    /// A list of labels that go: in a template never the namespace.
+    fn dropped(&mut self, keyword: &str, list: &LabelList) {
+        match self.platform {
+            Some(platform) => self.list(keyword, dropped_labels(list, platform).into_iter()),
+            None => self.list(keyword, list.labels.iter().map(String::as_str)),
+        }
+    }
+
+    fn list<'b>(&mut self, keyword: &str, labels: impl Iterator<Item = &'b str>) {
+        let labels: Vec<&str> = labels.collect();
+        self.text(&format!(" {keyword} ({})", labels.join(", ")));
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.pieces.last_mut() {
+            Some(Piece::Text(last)) => last.push_str(text),
+            Some(Piece::Scope | Piece::Group) | None => self.pieces.push(Piece::Text(text.to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_as_prometheus_prints_them() {
+        let of = |secs| duration(Duration::from_secs(secs));
+        assert_eq!(of(90), "1m30s");
+        assert_eq!(of(300), "5m");
+        assert_eq!(of(86_400), "1d");
+        assert_eq!(of(90_000), "1d1h");
+        assert_eq!(of(7 * 86_400), "1w");
+        assert_eq!(duration(Duration::from_millis(1500)), "1s500ms");
+    }
+
+    #[test]
+    fn numbers_read_back() {
+        for value in [0.1, 1e300, 1e-7, 123_456_789.5, 1e15, 0.0, f64::MIN_POSITIVE] {
+            assert_eq!(number(value).parse::<f64>(), Ok(value), "{}", number(value));
+        }
+        assert_eq!(number(f64::NEG_INFINITY), "-Inf");
+        assert_eq!(number(1000.0), "1000");
+    }
+}

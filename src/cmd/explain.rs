@@ -1,0 +1,185 @@
+//! `nimscale explain --expr E`: say what becomes of one expression, for people or for programs.
+
+use std::io::Read;
+
+use anyhow::Context;
+use nimscale_rules::emit::adapter::{Rule, rule};
+use nimscale_rules::findings::{Code, Finding, LineIndex, line};
+use nimscale_rules::measure::{Measured, MetricKind, Question, measure};
+use nimscale_rules::place::Span;
+use nimscale_rules::platform::Platform;
+use nimscale_rules::promql::flow::{Completion, Flow, Presence};
+use serde::Serialize;
+
+use crate::cli::{ExplainArgs, Format, Kind};
+use crate::output::{Exit, data};
+
+pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
+    let platform = super::platform(args.platform.as_deref())?;
+    let text = expression(&args.expr)?;
+    let question = Question {
+        query: &text,
+        target: args.target,
+        namespace: args.namespace.as_deref(),
+        on_idle: args.on_idle.map(Into::into),
+        bound: None,
+    };
+    let mut measured = measure(&question, &platform);
+    if args.kind == Some(Kind::Object) && measured.measure.take().is_some() {
+        let message = "one value for the whole workload (an Object metric) is not compiled yet";
+        measured.findings.push(Finding::at(Code::Ns0363, Span::new(0, text.len()), message).help("--kind Pods"));
+    }
+    let exit = if measured.measure.is_some() { Exit::Done } else { Exit::Findings };
+    match args.output {
+        Format::Json => {
+            let answer = Answer::of(&text, &measured, &platform);
+            let json = serde_json::to_string(&answer).context("failed to write JSON")?;
+            data(&format!("{json}\n"))?;
+        }
+        Format::Text => data(&prose(&text, &measured, &platform))?,
+    }
+    Ok(exit)
+}
+
+/// `-` reads stdin, byte for byte.
+fn expression(argument: &str) -> anyhow::Result<String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut bytes = Vec::new();
+    std::io::stdin().read_to_end(&mut bytes).context("failed to read stdin")?;
+    String::from_utf8(bytes).context("failed to read stdin")
+}
+
+/// The machine interface: one object, its keys in this order.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    verdict: &'static str,
+    diagnostics: Vec<Diagnostic<'a>>,
+    #[serde(flatten)]
+    accepted: Option<Accepted<'a>>,
+}
+
+#[derive(Serialize)]
+struct Diagnostic<'a> {
+    code: &'static str,
+    severity: String,
+    message: &'a str,
+    span: [usize; 2],
+    help: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Accepted<'a> {
+    kind: &'static str,
+    target_type: &'static str,
+    name: &'a str,
+    template: String,
+    series_query: &'a str,
+    rule: Rule,
+    selectors: Vec<SelectorOf<'a>>,
+}
+
+#[derive(Serialize)]
+struct SelectorOf<'a> {
+    text: &'a str,
+    span: [usize; 2],
+    side: &'static str,
+}
+
+impl<'a> Answer<'a> {
+    fn of(text: &'a str, measured: &'a Measured, platform: &'a Platform) -> Self {
+        let accepted = measured.measure.as_ref().map(|measure| Accepted {
+            kind: match measure.kind {
+                MetricKind::Pods => "Pods",
+            },
+            target_type: "AverageValue",
+            name: &measure.name,
+            template: measure.template.to_string(),
+            series_query: &platform.anchor,
+            rule: rule(measure, platform),
+            selectors: measured.selectors.iter().map(|span| SelectorOf::spine(text, *span)).collect(),
+        });
+        Self {
+            verdict: if accepted.is_some() { "accepted" } else { "refused" },
+            diagnostics: measured.findings.iter().map(Diagnostic::of).collect(),
+            accepted,
+        }
+    }
+}
+
+impl<'a> Diagnostic<'a> {
+    fn of(finding: &'a Finding) -> Self {
+        Self {
+            code: finding.code.as_str(),
+            severity: finding.severity().to_string(),
+            message: &finding.message,
+            span: [finding.place.bytes.start, finding.place.bytes.end],
+            help: finding.help.as_deref(),
+        }
+    }
+}
+
+impl<'a> SelectorOf<'a> {
+    /// Every selector of a per-pod expression is confined to the request's namespace and pods.
+    fn spine(text: &'a str, span: Span) -> Self {
+        Self { text: span.of(text), span: [span.start, span.end], side: "spine" }
+    }
+}
+
+fn prose(text: &str, measured: &Measured, platform: &Platform) -> String {
+    let mut out = String::new();
+    let mut say = |line: &str| {
+        out.push_str(line);
+        out.push('\n');
+    };
+    match &measured.measure {
+        Some(measure) => {
+            say("accepted: a Pods metric with an AverageValue target");
+            say(&format!("  name      {}", measure.name));
+            say(&format!("  template  {}", measure.template));
+            say(&format!("  lists by  {}", platform.anchor));
+            say(&format!("  overload  +Inf reads as {}", measure.bound));
+            for span in &measured.selectors {
+                say(&format!("  spine     {}: the request's namespace and pods", span.of(text)));
+            }
+            if let Some(completion) = measured.completion {
+                let name = match completion {
+                    Completion::Max => "max",
+                    Completion::Sum => "sum",
+                };
+                say(&format!("  completed with {name} by ({}): a pod may have several series", platform.labels.pod));
+            }
+        }
+        None => say("refused"),
+    }
+    if let Some(flow) = &measured.flow {
+        labels(flow, &mut say);
+    }
+    let lines = LineIndex::new(text);
+    for finding in &measured.findings {
+        say(&format!("{} {}", finding.severity(), line(finding, "expr", &lines)));
+    }
+    out
+}
+
+/// What is known of the labels of the result, and which clause made it so.
+fn labels(flow: &Flow, say: &mut impl FnMut(&str)) {
+    if let Some(reason) = &flow.pod_dropped {
+        say(&format!("  label     pod is gone: {} at {} drops it", reason.clause, reason.span));
+    }
+    for (label, fact) in flow.labels.known() {
+        let presence = match fact.presence {
+            Presence::Surely => "is there",
+            Presence::Maybe => "may be there",
+            Presence::Never => "is gone",
+        };
+        say(&format!("  label     {label} {presence}: {} at {}", fact.why.clause, fact.why.span));
+    }
+    let rest = flow.labels.rest();
+    if flow.labels.closed().is_some() {
+        say(&format!("  label     any other is gone: {} at {}", rest.why.clause, rest.why.span));
+    }
+}

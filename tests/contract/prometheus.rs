@@ -1,0 +1,167 @@
+//! Prometheus servers, each over a database made of text, that end with the test process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+
+/// The servers live in a static, which is never dropped, and a test may panic or be killed. So a shell watches its
+/// standard input, which closes with this process, then ends the server and removes its files. It ignores the interrupt
+/// of a terminal, which this process takes. Of a server that ended by itself (not by signal 9) the files stay.
+const WATCHER: &str = r#"
+trap '' INT
+exec 3<&0
+directory=$1
+shift
+"$@" </dev/null >"$directory/log" 2>&1 &
+server=$!
+{ cat <&3 >/dev/null; kill -9 "$server"; } &
+wait "$server"
+[ $? -ne 137 ] || { rm -rf "$directory"; rmdir "${directory%/*}"; }
+"#;
+
+/// Long enough for ten servers that start at once on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub struct Prometheus {
+    url: String,
+    agent: ureq::Agent,
+    directory: PathBuf,
+    /// Holds the pipe that the shell reads.
+    watcher: Child,
+}
+
+#[derive(Clone, Debug)]
+pub struct Sample {
+    pub labels: BTreeMap<String, String>,
+    pub value: f64,
+}
+
+/// Panics with one clear line when a tool is missing: a contract that is skipped holds for nothing.
+pub fn require_tools() {
+    for tool in ["prometheus", "promtool"] {
+        let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        assert!(
+            found.is_ok(),
+            "the contract needs {tool} on the PATH: apt-get install prometheus, or a release tarball"
+        );
+    }
+}
+
+impl Prometheus {
+    /// `directory` is made, filled and, when this process ends, removed.
+    pub fn start(directory: &Path, open_metrics: &str) -> Self {
+        let data = directory.join("data");
+        let (config, text) = (directory.join("prometheus.yml"), directory.join("series.txt"));
+        fs::create_dir_all(&data).expect("failed to create a database directory");
+        fs::write(&config, "global: {}\n").expect("failed to write the configuration");
+        fs::write(&text, open_metrics).expect("failed to write the series");
+
+        let blocks = Command::new("promtool")
+            .args(["tsdb", "create-blocks-from", "openmetrics"])
+            .args([&text, &data])
+            .output()
+            .expect("failed to run promtool");
+        assert!(blocks.status.success(), "promtool: {}", String::from_utf8_lossy(&blocks.stderr));
+
+        // Another process may take the free port before the server does.
+        (0..3).find_map(|_| Self::serve(directory, &config, &data)).unwrap_or_else(|| {
+            panic!("prometheus does not start:\n{}", log(directory));
+        })
+    }
+
+    /// `None` if the server ended at once.
+    fn serve(directory: &Path, config: &Path, data: &Path) -> Option<Self> {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.expect("failed to find a free port");
+        let watcher = Command::new("sh")
+            .args(["-c", WATCHER, "watcher"])
+            .arg(directory)
+            .arg("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", data.display()))
+            .arg(format!("--web.listen-address={address}"))
+            .args(["--storage.tsdb.retention.time=100y", "--log.level=warn"])
+            .stdin(Stdio::piped())
+            // The shell's own words: that it killed the server.
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("failed to run sh");
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(60)))
+            .build()
+            .new_agent();
+
+        let url = format!("http://{address}/api/v1/query");
+        let mut server = Self { url, agent, directory: directory.to_owned(), watcher };
+
+        let ready = format!("http://{address}/-/ready");
+        let started = Instant::now();
+        while !server.agent.get(&ready).call().is_ok_and(|response| response.status() == 200) {
+            if server.watcher.try_wait().is_ok_and(|ended| ended.is_some()) {
+                return None;
+            }
+            assert!(started.elapsed() < START_TIMEOUT, "prometheus does not get ready:\n{}", log(directory));
+            thread::sleep(Duration::from_millis(25));
+        }
+        Some(server)
+    }
+
+    /// The vector at `time`, or the server's words why there is none.
+    pub fn query(&self, expression: &str, time: u64) -> Result<Vec<Sample>, String> {
+        let time = time.to_string();
+        let answer = self
+            .agent
+            .post(&self.url)
+            .send_form([("query", expression), ("time", &time)])
+            .and_then(|mut response| response.body_mut().read_to_string());
+        let answer = answer.unwrap_or_else(|error| panic!("failed to query: {error}\n{}", log(&self.directory)));
+        let answer = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("not an answer: {error}: {answer}"));
+        match answer {
+            Answer::Success { data: Data::Vector(samples) } => Ok(samples.into_iter().map(RawSample::parse).collect()),
+            Answer::Success { data: Data::Matrix(_) | Data::Scalar(_) | Data::String(_) } => {
+                Err("the result is not a vector".to_owned())
+            }
+            Answer::Error { error } => Err(error),
+        }
+    }
+}
+
+fn log(directory: &Path) -> String {
+    fs::read_to_string(directory.join("log")).unwrap_or_else(|error| format!("no log: {error}"))
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "status", rename_all = "lowercase")]
+enum Answer {
+    Success { data: Data },
+    Error { error: String },
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+enum Data {
+    Vector(Vec<RawSample>),
+    Matrix(serde::de::IgnoredAny),
+    Scalar(serde::de::IgnoredAny),
+    String(serde::de::IgnoredAny),
+}
+
+#[derive(Deserialize)]
+struct RawSample {
+    metric: BTreeMap<String, String>,
+    value: (f64, String),
+}
+
+impl RawSample {
+    fn parse(self) -> Sample {
+        let value = self.value.1.parse().expect("Prometheus writes numbers that Rust reads");
+        Sample { labels: self.metric, value }
+    }
+}
