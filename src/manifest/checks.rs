@@ -89,24 +89,23 @@ pub(super) fn duplicates(scope: &Scope<'_>, root: &Node, findings: &mut Vec<Find
 
 fn visit(scope: &Scope<'_>, node: &Node, path: &mut String, findings: &mut Vec<Finding>) {
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let keys = node.entries().iter().map(|(key, value)| (key, key.as_str().unwrap_or_default(), value));
-    let items = node.items().iter().enumerate().map(|(i, item)| (i.to_string(), item));
     let len = path.len();
-    for (node, key, value) in keys {
+    for (key, value) in node.entries() {
+        let text = key.as_str().unwrap_or_default();
         path.push('/');
-        path.push_str(&token(key));
-        let times = seen.entry(key).or_default();
+        path.push_str(&token(text));
+        let times = seen.entry(text).or_default();
         *times += 1;
-        if *times == 2 && node.as_str().is_some() && key != "<<" {
-            let message = format!("{} stands twice; kubectl takes the last", cut(key, 60));
-            findings.push(Finding::new(Code::Ns0163, scope.place(node.span, path.clone()), message).help("delete one"));
+        // `<<` may stand as often as it likes, and a key that is no scalar has no text to compare.
+        if *times == 2 && key.as_str().is_some() && text != "<<" {
+            let message = format!("{} stands twice; kubectl takes the last", cut(text, 60));
+            findings.push(Finding::new(Code::Ns0163, scope.place(key.span, path.clone()), message).help("delete one"));
         }
         visit(scope, value, path, findings);
         path.truncate(len);
     }
-    for (i, item) in items {
-        path.push('/');
-        path.push_str(&i);
+    for (i, item) in node.items().iter().enumerate() {
+        path.push_str(&format!("/{i}"));
         visit(scope, item, path, findings);
         path.truncate(len);
     }

@@ -10,21 +10,18 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use nimscale_rules::findings::{Code, Finding};
-use nimscale_rules::keys::DOMAIN;
 use nimscale_rules::place::{Place, Span};
 use nimscale_rules::yaml::{self, Node};
 use walkdir::WalkDir;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "no command names it yet"))]
 pub use objects::{Identity, Object};
-#[cfg_attr(not(test), expect(unused_imports, reason = "no command calls it yet"))]
 pub use rewrite::rewrite;
 
 /// Bytes of one file. The API server takes 1.5 MiB an object; the largest `List`s people keep are a few MiB.
 const MAX_BYTES: u64 = 32 << 20;
 
 /// The name of the standard input, where a file would have its path.
-const STDIN: &str = "stdin";
+const STDIN: &str = "-";
 
 /// What was read, and what could not be read.
 #[derive(Debug, Default)]
@@ -58,7 +55,6 @@ pub struct Document {
     pub objects: Vec<Object>,
     /// What only a file can have wrong. What is wrong in our annotations, the compiler says.
     pub findings: Vec<Finding>,
-    carries_our_keys: bool,
 }
 
 /// Reads files, folders (their `.yaml`, `.yml` and `.json` files, sorted) and `-`, the standard input, as ordered.
@@ -123,18 +119,12 @@ impl File {
 }
 
 impl Document {
-    /// True when a key of our domain stands anywhere in it, or its name in what can't be read.
-    pub fn carries_our_keys(&self) -> bool {
-        self.carries_our_keys
-    }
-
     fn read(file: &str, bytes: Span, index: usize, default_namespace: Option<&str>) -> Self {
         let unread = |finding: Option<Finding>| Self {
             index,
             bytes,
             objects: Vec::new(),
             findings: finding.into_iter().collect(),
-            carries_our_keys: bytes.of(file).contains(DOMAIN),
         };
         let template = bytes.of(file).find("{{").map(|at| {
             let braces = Span::new(bytes.start + at, bytes.start + at + 2);
@@ -145,21 +135,20 @@ impl Document {
         match yaml::read(file, bytes, index) {
             Err(finding) => unread(Some(template.unwrap_or(finding))),
             Ok(Some(root)) if template.is_some() && has_mapping_as_key(&root) => unread(template),
-            Ok(None) => Self { carries_our_keys: false, ..unread(None) },
+            Ok(None) => unread(None),
             Ok(Some(root)) => {
                 let scope = objects::Scope::new(file, index, &root, default_namespace);
                 let found = objects::find(&root);
-                let carries_our_keys = checks::carries_our_keys(&root);
                 let mut findings = Vec::new();
                 for manifest in &found {
                     checks::check(&scope, manifest, &mut findings);
                 }
-                if carries_our_keys {
+                if checks::carries_our_keys(&root) {
                     checks::duplicates(&scope, &root, &mut findings);
                 }
                 findings.sort_by_key(|finding| finding.place.bytes);
                 let objects = found.iter().filter_map(|manifest| scope.object(manifest)).collect();
-                Self { index, bytes, objects, findings, carries_our_keys }
+                Self { index, bytes, objects, findings }
             }
         }
     }
@@ -192,6 +181,8 @@ fn has_extension(path: &Path, any: &[&str]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn file(name: &str, text: &str) -> File {
@@ -214,13 +205,13 @@ mod tests {
              {{- if x }}\nnimscale.dev/scale: auto\n---\n# nothing\n---\napiVersion: v1\nkind: B\nmetadata: {name: b}\n",
         );
         assert_eq!(file.documents.iter().map(|doc| doc.index).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-        let all: Vec<_> = file.documents.iter().map(|doc| (names(doc), codes(doc), doc.carries_our_keys())).collect();
-        assert_eq!(all[0], (vec!["a"], vec![], false));
-        assert_eq!(all[1], (vec![], vec!["NS0161"], false));
-        assert_eq!(all[2], (vec![], vec!["NS0162"], false));
-        assert_eq!(all[3], (vec![], vec!["NS0162"], true));
-        assert_eq!(all[4], (vec![], vec![], false));
-        assert_eq!(all[5], (vec!["b"], vec![], false));
+        let all: Vec<_> = file.documents.iter().map(|doc| (names(doc), codes(doc))).collect();
+        assert_eq!(all[0], (vec!["a"], vec![]));
+        assert_eq!(all[1], (vec![], vec!["NS0161"]));
+        assert_eq!(all[2], (vec![], vec!["NS0162"]));
+        assert_eq!(all[3], (vec![], vec!["NS0162"]));
+        assert_eq!(all[4], (vec![], vec![]));
+        assert_eq!(all[5], (vec!["b"], vec![]));
         let template = &file.documents[2].findings[0];
         assert_eq!(template.place.bytes.of(&file.text), "{{");
     }
@@ -281,5 +272,32 @@ mod tests {
     #[test]
     fn input_has_a_limit() {
         assert!(text(io::repeat(b' ')).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_file(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "apiVersion: apps/v1\n", "kind: Deployment\n", "kind: List\n", "metadata:\n", "  name: a\n",
+                    "  annotations: ", "nimscale.dev/scale: ", "    nimscale.dev/keep: |\n", "      é < 1\n", "items:\n",
+                    "- ", "  ", "\n", "\r\n", "---\n", "...\n", "{", "}", "[", "]", "&x ", "*x", "<<: ", "{{", "}}", "off", "'",
+                    "\"", "#", "\u{feff}", "spec: {replicas: 1}\n", "!!str ", "%",
+                ]),
+                0..24,
+            ),
+        ) {
+            let file = file("a.yaml", &parts.concat());
+            let joined: String = file.documents.iter().map(|document| document.bytes.of(&file.text)).collect();
+            prop_assert_eq!(joined, parts.concat());
+            for document in &file.documents {
+                for object in &document.objects {
+                    object.bytes.of(&file.text);
+                }
+                for finding in &document.findings {
+                    finding.place.bytes.of(&file.text);
+                }
+            }
+        }
     }
 }

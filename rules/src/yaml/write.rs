@@ -58,6 +58,7 @@ fn serialise<T: Serialize>(value: &T) -> Result<String, serde_yaml::Error> {
     Ok(BREAKS.into_iter().fold(serde_yaml::to_string(&value)?, show))
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other value holds no text")]
 fn hide(value: &mut serde_yaml::Value) {
     match value {
         serde_yaml::Value::String(text) if text.contains(BREAKS.map(|(c, _)| c)) => {
@@ -269,6 +270,16 @@ mod tests {
         let yaml = write(&value).expect("yaml");
         assert_eq!(yaml, "a:\n- true\n- null\n- 1.5\n- 'true'\nb: {}\nc: []\nd: x\nminReplicas: 1\n");
         assert_eq!(write(&"off").as_deref(), Ok("\"off\"\n"));
+    }
+
+    #[test]
+    fn fields_stay_in_their_order() {
+        #[derive(Serialize)]
+        struct Sample {
+            b: &'static str,
+            a: Option<u8>,
+        }
+        assert_eq!(write(&[Sample { b: "no", a: None }]).as_deref(), Ok("- b: \"no\"\n  a: null\n"));
     }
 
     #[test]
