@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::quantity::Milli;
+use crate::yaml::{self, ParseError};
 
 /// One built-in metric, as its file states it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -84,8 +85,8 @@ const FILES: &[(&str, &str)] = files! {
 static PRESETS: LazyLock<Vec<Preset>> =
     LazyLock::new(|| FILES.iter().map(|(_, text)| read(text).expect("a test reads every preset file")).collect());
 
-fn read(text: &str) -> Result<Preset, serde_saphyr::Error> {
-    serde_saphyr::from_str(text)
+fn read(text: &str) -> Result<Preset, ParseError> {
+    yaml::parse(text)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use nimscale_rules::plan::Plan;
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::Policies;
 use nimscale_rules::workload::Workload;
-use nimscale_webhook::{Live, Outcome, Review, Verdict, decide};
+use nimscale_webhook::{Outcome, Review, Verdict, decide};
 
 use crate::manifest::File;
 
@@ -47,8 +47,7 @@ fn examine(file: &File, platform: &Platform) -> Examined {
         examined.findings.extend(document.findings.iter().cloned());
         for workload in document.objects.iter().filter_map(|object| object.workload.as_ref()) {
             let compiled = compile(workload, &policies, platform);
-            let Verdict { outcome, warnings, replicas } =
-                decide(&Review::create(workload.clone()), &compiled, Live::default());
+            let Verdict { outcome, warnings, replicas } = decide(&Review::create(workload.clone()), &compiled);
             examined.findings.extend(warnings);
             match outcome {
                 Outcome::Allowed => {}

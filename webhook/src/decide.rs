@@ -6,10 +6,6 @@ use nimscale_rules::findings::{Code, Finding, Severity};
 
 use crate::review::{Operation, Review};
 
-/// What is known of the target besides the request. A manifest offline has nothing that lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Live {}
-
 /// The decision on a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -28,7 +24,7 @@ pub enum Outcome {
 }
 
 /// Decides a request. Deciding on one's own result changes nothing.
-pub fn decide(review: &Review, compiled: &Compiled, _live: Live) -> Verdict {
+pub fn decide(review: &Review, compiled: &Compiled) -> Verdict {
     let allowed = Verdict { outcome: Outcome::Allowed, warnings: Vec::new(), replicas: None };
     if review.deleting {
         return allowed;
@@ -89,7 +85,7 @@ mod tests {
     }
 
     fn decided(review: &Review) -> Verdict {
-        decide(review, &compile(&review.workload, &Policies::built_in(), &Platform::default()), Live::default())
+        decide(review, &compile(&review.workload, &Policies::built_in(), &Platform::default()))
     }
 
     fn update(old: &str, new: &str) -> Review {

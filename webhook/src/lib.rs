@@ -3,5 +3,5 @@
 mod decide;
 mod review;
 
-pub use decide::{Live, Outcome, Verdict, decide};
+pub use decide::{Outcome, Verdict, decide};
 pub use review::{Operation, Review};

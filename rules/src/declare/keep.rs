@@ -222,7 +222,8 @@ impl Entry<'_> {
 
     fn two_comparisons(&self, first: usize, second: usize) -> Finding {
         let between = &self.body[first + 1..second];
-        let finding = Finding::at(Code::Ns0128, self.body[second].span, "two comparisons in one entry");
+        let both = self.body[first].span.to(self.body[second].span);
+        let finding = Finding::at(Code::Ns0128, both, "two comparisons in one entry");
         match between {
             [_] => {
                 let (left, right) = (&self.body[..second], &self.body[second + 1..]);
