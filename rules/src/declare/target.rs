@@ -170,15 +170,19 @@ impl<'a> Slip<'a> {
     }
 
     fn off_the_edges(&self, target: Milli, edges: &[Milli]) -> Option<Finding> {
-        let (&first, &last) = (edges.first()?, edges.last()?);
+        let (&first, [.., below_top, last]) = (edges.first()?, edges) else { return None };
+        // A quantile is never over the top edge, and the HPA's tolerance wants more than the target.
+        if target >= *last {
+            let message = format!("{target} s is not under the top bucket edge {last}: the HPA never scales up");
+            return Some(Finding::at(Code::Ns0217, self.span(), message).help(written(*below_top, Unit::Seconds)));
+        }
         let above = edges.partition_point(|edge| *edge < target);
         let (message, nearest) = match edges.get(above) {
             Some(edge) if *edge == target => return None,
             Some(edge) if above > 0 => {
                 (format!("{target} s lies between the bucket edges {} and {edge}", edges[above - 1]), *edge)
             }
-            Some(_) => (format!("{target} s lies under the lowest bucket edge {first}"), first),
-            None => (format!("{target} s lies over the top bucket edge {last}"), last),
+            Some(_) | None => (format!("{target} s lies under the lowest bucket edge {first}"), first),
         };
         Some(Finding::at(Code::Ns0217, self.span(), message).help(written(nearest, Unit::Seconds)))
     }
@@ -341,7 +345,8 @@ mod tests {
         assert_eq!(scaled("rps", "20/s"), Ok((20_000, None)));
         assert_eq!(scaled("ttft-p95", "2s"), Ok((2000, Some("2.5s".into()))));
         assert_eq!(scaled("ttft-p95", "2500ms"), Ok((2500, None)));
-        assert_eq!(scaled("ttft-p95", "20s"), Ok((20_000, Some("10s".into()))));
+        assert_eq!(scaled("ttft-p95", "20s"), Ok((20_000, Some("7.5s".into()))));
+        assert_eq!(scaled("ttft-p95", "10s"), Ok((10_000, Some("7.5s".into()))), "the quantile ends there");
         assert_eq!(scaled("e2e-p95", "500ms"), Ok((500, Some("1s".into()))));
         assert_eq!(scaled("ttft-p95", "1h"), Err(no(Code::Ns0214, "3600s")));
         assert_eq!(scaled("ttft-p95", "0.5ms"), Err(no(Code::Ns0212, "a multiple of 1ms")));

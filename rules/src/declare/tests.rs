@@ -348,7 +348,7 @@ fn places_are_the_bytes_that_were_written() {
     assert_eq!(at("keep", " a < 1\n b:  y < 1\n sum(z)\n  < 2").1, ["a", "b", "sum(z)"]);
     assert_eq!(at("keep", "sum(a) < 1\nb: x < 1").1, ["sum(a)", "b"]);
     assert_eq!(at("keep", "a < 1\n\n  (x").0, ["("]);
-    assert_eq!(at("keep", "x > 0 < 8").0, ["<"]);
+    assert_eq!(at("keep", "x > 0 < 8").0, ["> 0 <"]);
     assert_eq!(at("keep", "a < 1\na < 2").0, ["a"]);
     assert_eq!(at("behavior", "up 2/60s; down 1"), (vec![String::new(), "1".into()], vec![]));
 
