@@ -439,6 +439,7 @@ impl Walk<'_> {
         let (metric, window) = match &range.kind {
             NodeKind::Range { selector, range } => (Some(selector.name.as_str()), *range),
             NodeKind::Subquery { range, .. } => (None, *range),
+            // Its type is a range vector: nothing else is one.
             NodeKind::Number(_)
             | NodeKind::String(_)
             | NodeKind::Selector(_)
@@ -628,17 +629,8 @@ impl Walk<'_> {
 
     /// `vector(k)` beside a per-pod side: it has no pod label, so it stands in for nothing.
     fn stands_in(&mut self, binary: &Binary, lhs: &Flow, rhs: &Flow) -> bool {
-        let is_vector = |node: &Node| match &node.kind {
-            NodeKind::Call { function, .. } => function.effect == Effect::Vector,
-            NodeKind::Number(_)
-            | NodeKind::String(_)
-            | NodeKind::Selector(_)
-            | NodeKind::Range { .. }
-            | NodeKind::Subquery { .. }
-            | NodeKind::Negate(_)
-            | NodeKind::Binary(_)
-            | NodeKind::Aggregate(_) => false,
-        };
+        let is_vector =
+            |node: &Node| matches!(&node.kind, NodeKind::Call { function, .. } if function.effect == Effect::Vector);
         let found = match (lhs.pod, rhs.pod) {
             (PodAsWritten::Yes, _) if is_vector(&binary.rhs) => &binary.rhs,
             (_, PodAsWritten::Yes) if is_vector(&binary.lhs) => &binary.lhs,
@@ -706,42 +698,25 @@ impl Walk<'_> {
 
 /// A number beside a vector: each sample is treated by itself.
 fn with_number(binary: &Binary, vector: Flow) -> Flow {
-    let scales = match binary.op {
-        BinaryOp::Mul => true,
-        BinaryOp::Div => matches!(binary.rhs.kind, NodeKind::Number(_)),
-        BinaryOp::Add
-        | BinaryOp::Sub
-        | BinaryOp::Mod
-        | BinaryOp::Pow
-        | BinaryOp::Atan2
-        | BinaryOp::Equal
-        | BinaryOp::NotEqual
-        | BinaryOp::Less
-        | BinaryOp::LessOrEqual
-        | BinaryOp::Greater
-        | BinaryOp::GreaterOrEqual
-        | BinaryOp::And
-        | BinaryOp::Or
-        | BinaryOp::Unless => false,
-    };
+    let by_number = matches!(binary.rhs.kind, NodeKind::Number(_));
+    let scales = binary.op == BinaryOp::Mul || (binary.op == BinaryOp::Div && by_number);
     Flow { additive: vector.additive && scales, ..vector }
 }
 
 /// A divisor that is a number, or kept away from zero.
 fn is_guarded(divisor: &Node) -> bool {
+    let is_number = |node: &Node| matches!(node.kind, NodeKind::Number(_));
     match &divisor.kind {
-        NodeKind::Number(_) => true,
         NodeKind::Call { function, .. } => function.name == "clamp_min",
-        NodeKind::Binary(binary) => {
-            binary.op == BinaryOp::Add
-                && [&binary.lhs, &binary.rhs].iter().any(|side| matches!(side.kind, NodeKind::Number(_)))
-        }
-        NodeKind::String(_)
+        NodeKind::Binary(sum) if sum.op == BinaryOp::Add => is_number(&sum.lhs) || is_number(&sum.rhs),
+        NodeKind::Number(_)
+        | NodeKind::Binary(_)
+        | NodeKind::String(_)
         | NodeKind::Selector(_)
         | NodeKind::Range { .. }
         | NodeKind::Subquery { .. }
         | NodeKind::Negate(_)
-        | NodeKind::Aggregate(_) => false,
+        | NodeKind::Aggregate(_) => is_number(divisor),
     }
 }
 
@@ -754,17 +729,8 @@ fn matching_text(binary: &Binary) -> String {
 }
 
 fn string_of(node: &Node) -> Option<&str> {
-    match &node.kind {
-        NodeKind::String(value) => Some(value),
-        NodeKind::Number(_)
-        | NodeKind::Selector(_)
-        | NodeKind::Range { .. }
-        | NodeKind::Subquery { .. }
-        | NodeKind::Negate(_)
-        | NodeKind::Binary(_)
-        | NodeKind::Aggregate(_)
-        | NodeKind::Call { .. } => None,
-    }
+    let NodeKind::String(value) = &node.kind else { return None };
+    Some(value)
 }
 
 /// The suffix by which a name is a counter's, if it has one.

@@ -165,7 +165,7 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                         Err(Refusal::Syntax(why)) => {
                             push(
                                 Code::Ns0301,
-                                format!("not a regular expression of Prometheus: {}", cut(&why, 60)),
+                                format!("the regular expression cannot be read: {}", cut(&why, 60)),
                                 "another one",
                             );
                         }
