@@ -4,7 +4,7 @@
 //! prints nothing of a selector's matchers beside an `or`. None of that reaches it: what the guard lets through is short,
 //! shallow, and means to the parser what it looks like.
 
-use super::node::{Cardinality, Matching, Node, NodeKind};
+use super::node::{Cardinality, Matching, Node, NodeKind, Selector};
 use super::regex::{Refusal, check as check_regex};
 use super::string::{quote, unquote};
 use super::template::duration;
@@ -280,21 +280,8 @@ fn is_newer_keyword(text: &str, tokens: &[Token], at: usize) -> bool {
     let token = tokens[at];
     let is = |words: &[&str]| words.iter().any(|word| token.is_word(text, word));
     let opens = tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::Open(Bracket::Round));
-    let follows_operand = at.checked_sub(1).is_some_and(|at| match tokens[at].kind {
-        TokenKind::Close(_) | TokenKind::Word => true,
-        TokenKind::Number
-        | TokenKind::String
-        | TokenKind::OpenString
-        | TokenKind::Open(_)
-        | TokenKind::Comma
-        | TokenKind::Colon
-        | TokenKind::At
-        | TokenKind::Comparison
-        | TokenKind::Arithmetic
-        | TokenKind::Matching
-        | TokenKind::Comment
-        | TokenKind::Other => false,
-    });
+    let follows_operand =
+        at.checked_sub(1).is_some_and(|at| matches!(tokens[at].kind, TokenKind::Close(_) | TokenKind::Word));
     (is(&["fill", "fill_left", "fill_right"]) && opens) || (is(&["smoothed", "anchored"]) && follows_operand)
 }
 
@@ -324,24 +311,16 @@ fn own_limits(node: &Node, limits: &Limits, findings: &mut Vec<Finding>) {
     let mut over = |span, message: String, help: &str| {
         findings.push(Finding::at(Code::Ns0362, span, message).help(help));
     };
-    let shift = match &node.kind {
-        NodeKind::Selector(selector) | NodeKind::Range { selector, .. } => {
-            if selector.matchers.len() > limits.matchers_per_selector {
-                let message =
-                    format!("{} matchers; the limit is {}", selector.matchers.len(), limits.matchers_per_selector);
-                over(selector.span, message, "fewer matchers");
-            }
-            Some(selector.shift)
-        }
-        NodeKind::Subquery { shift, .. } => Some(*shift),
-        NodeKind::Number(_)
-        | NodeKind::String(_)
-        | NodeKind::Negate(_)
-        | NodeKind::Binary(_)
-        | NodeKind::Aggregate(_)
-        | NodeKind::Call { .. } => None,
-    };
-    if let Some(shift) = shift {
+    if let NodeKind::Selector(selector) | NodeKind::Range { selector, .. } = &node.kind
+        && selector.matchers.len() > limits.matchers_per_selector
+    {
+        let message = format!("{} matchers; the limit is {}", selector.matchers.len(), limits.matchers_per_selector);
+        over(selector.span, message, "fewer matchers");
+    }
+    if let NodeKind::Selector(Selector { shift, .. })
+    | NodeKind::Range { selector: Selector { shift, .. }, .. }
+    | NodeKind::Subquery { shift, .. } = &node.kind
+    {
         if shift.offset_ms < 0 {
             over(node.span, "a negative offset looks into the future".to_owned(), "no offset");
         } else if u128::from(shift.offset_ms.unsigned_abs()) > limits.offset.as_millis() {

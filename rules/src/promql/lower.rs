@@ -14,7 +14,7 @@ use promql_parser::parser::{
 };
 
 use super::Limits;
-use super::functions::{Function, Type, function};
+use super::functions::{Effect, Function, Type, function};
 use super::guard::Guarded;
 use super::node::{
     Aggregate, Aggregator, At, Binary, BinaryOp, Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node,
@@ -100,7 +100,6 @@ fn type_of(node: &Node) -> Result<Type, Finding> {
 }
 
 fn returns(function: &Function) -> Type {
-    use super::functions::Effect;
     match function.effect {
         Effect::Constant | Effect::Scalar => Type::Scalar,
         Effect::OverRange(_)

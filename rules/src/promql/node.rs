@@ -242,15 +242,10 @@ impl Node {
     /// The selectors of the tree, in the order of the text.
     pub fn selectors(&self) -> Vec<&Selector> {
         let mut selectors = Vec::new();
-        self.visit(&mut |node| match &node.kind {
-            NodeKind::Selector(selector) | NodeKind::Range { selector, .. } => selectors.push(selector),
-            NodeKind::Number(_)
-            | NodeKind::String(_)
-            | NodeKind::Subquery { .. }
-            | NodeKind::Negate(_)
-            | NodeKind::Binary(_)
-            | NodeKind::Aggregate(_)
-            | NodeKind::Call { .. } => {}
+        self.visit(&mut |node| {
+            if let NodeKind::Selector(selector) | NodeKind::Range { selector, .. } = &node.kind {
+                selectors.push(selector);
+            }
         });
         selectors
     }
@@ -308,21 +303,10 @@ impl BinaryOp {
     }
 
     pub fn is_comparison(self) -> bool {
-        match self {
-            Self::Equal | Self::NotEqual | Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual => {
-                true
-            }
-            Self::Add
-            | Self::Sub
-            | Self::Mul
-            | Self::Div
-            | Self::Mod
-            | Self::Pow
-            | Self::Atan2
-            | Self::And
-            | Self::Or
-            | Self::Unless => false,
-        }
+        matches!(
+            self,
+            Self::Equal | Self::NotEqual | Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual
+        )
     }
 
     pub fn is_set(self) -> bool {

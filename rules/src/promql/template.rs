@@ -170,16 +170,7 @@ impl Printer<'_> {
 
     /// An operand binds tighter than what is around it: everything with an operator of its own gets parentheses.
     fn operand(&mut self, node: &Node) {
-        let needs = match &node.kind {
-            NodeKind::Binary(_) | NodeKind::Negate(_) => true,
-            NodeKind::Number(_)
-            | NodeKind::String(_)
-            | NodeKind::Selector(_)
-            | NodeKind::Range { .. }
-            | NodeKind::Subquery { .. }
-            | NodeKind::Aggregate(_)
-            | NodeKind::Call { .. } => false,
-        };
+        let needs = matches!(node.kind, NodeKind::Binary(_) | NodeKind::Negate(_));
         if needs {
             self.text("(");
             self.node(node);
@@ -190,20 +181,14 @@ impl Printer<'_> {
     }
 
     fn binary(&mut self, binary: &Binary) {
-        match &binary.lhs.kind {
-            // A sign binds looser than a power: -1 ^ 2 is -(1 ^ 2).
-            NodeKind::Number(base) if base.0.is_sign_negative() && binary.op == BinaryOp::Pow => {
-                self.text(&format!("({})", number(base.0)));
-            }
-            NodeKind::Number(_)
-            | NodeKind::String(_)
-            | NodeKind::Selector(_)
-            | NodeKind::Range { .. }
-            | NodeKind::Subquery { .. }
-            | NodeKind::Negate(_)
-            | NodeKind::Binary(_)
-            | NodeKind::Aggregate(_)
-            | NodeKind::Call { .. } => self.operand(&binary.lhs),
+        // A sign binds looser than a power: -1 ^ 2 is -(1 ^ 2).
+        let negative = matches!(binary.lhs.kind, NodeKind::Number(base) if base.0.is_sign_negative());
+        if negative && binary.op == BinaryOp::Pow {
+            self.text("(");
+            self.node(&binary.lhs);
+            self.text(")");
+        } else {
+            self.operand(&binary.lhs);
         }
         self.text(" ");
         self.text(binary.op.as_str());
