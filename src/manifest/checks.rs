@@ -63,12 +63,20 @@ pub(super) fn check<'a>(scope: &Scope<'a>, manifest: &Manifest<'a>, findings: &m
             findings.extend(check(&entry, path));
         }
     };
+    // The name of the HPA, and of every pod, comes from it: `generateName` is none yet.
+    let nameless = WorkloadKind::of(api_version, kind).is_some() && scope.string(node, &["metadata", "name"]).is_none();
     each(&["metadata", "annotations"], &|entry, path| {
         if !is_ours(entry.key) {
             return near_miss(scope, entry, path).into_iter().collect();
         }
-        let misplaced = (!takes(api_version, kind, entry.key))
-            .then(|| no_effect(scope, entry, path.clone(), &on(api_version, kind)));
+        let misplaced = if nameless {
+            let whereabouts = format!("on a {kind} without a name");
+            Some(no_effect(scope, entry, path.clone(), &whereabouts).help("metadata.name"))
+        } else if takes(api_version, kind, entry.key) {
+            None
+        } else {
+            Some(no_effect(scope, entry, path.clone(), &on(api_version, kind)))
+        };
         misplaced.into_iter().chain(not_a_string(scope, entry, path)).collect()
     });
     each(&["metadata", "labels"], &|entry, path| {
@@ -244,6 +252,9 @@ mod tests {
         let template = "metadata: {name: a}\nspec: {template: {metadata: {annotations: {nimscale.dev/scale: auto}}}}";
         assert_eq!(found(&format!("{DEPLOYMENT}\n{template}")), expected("on a pod template"));
         assert_eq!(found(&template.replace("metadata: {name: a}", "x: 1")), [""; 0]);
+        let generated = "metadata: {generateName: a-, annotations: {nimscale.dev/scale: auto}}";
+        let nameless = format!("NS0103 [{key}] {key} has no effect on a Deployment without a name (metadata.name)");
+        assert_eq!(found(&format!("{DEPLOYMENT}\n{generated}")), [nameless]);
         let list = format!("kind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  {label}\n");
         assert_eq!(found(&list).len(), 2);
     }
