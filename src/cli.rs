@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nimscale_rules::presets::OnIdle;
 use nimscale_rules::quantity::Milli;
+use nimscale_rules::workload::is_label;
 
 /// One annotation on a NIM Deployment, a correct multi-metric HPA.
 ///
@@ -34,7 +35,7 @@ pub struct InputArgs {
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
     /// The namespace of objects that state none.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     pub namespace: Option<String>,
     /// What the cluster's Prometheus looks like (YAML).
     #[arg(long, value_name = "FILE")]
@@ -46,7 +47,7 @@ pub struct RenderArgs {
     #[command(flatten)]
     pub input: InputArgs,
     /// The namespace of prometheus-adapter.
-    #[arg(long, default_value = "monitoring")]
+    #[arg(long, default_value = "monitoring", value_parser = namespace)]
     pub adapter_namespace: String,
 }
 
@@ -76,7 +77,7 @@ pub struct ExplainArgs {
     #[arg(long, default_value = "1", value_parser = target)]
     pub target: Milli,
     /// The workload's namespace.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = namespace)]
     pub namespace: Option<String>,
     /// The metric kind; without it the expression's root decides.
     #[arg(long, value_enum)]
@@ -125,6 +126,10 @@ impl From<Idle> for OnIdle {
             Idle::Hold => Self::Hold,
         }
     }
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    if is_label(text) { Ok(text.to_owned()) } else { Err("lower-case letters, digits and -, 63 at most".to_owned()) }
 }
 
 fn target(text: &str) -> Result<Milli, String> {

@@ -170,6 +170,37 @@ fn a_rendered_stream_is_a_fixed_point_also_inside_a_list() {
 }
 
 #[test]
+fn a_stream_stays_yaml_whatever_it_is_made_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let scaled = deployment("a", "nimscale.dev/scale: auto");
+    std::fs::write(path("a.yaml"), &scaled).expect("a file");
+    std::fs::write(path("b.yaml"), "\u{feff}---\nkind: B\n").expect("a file");
+    std::fs::write(path("c.yaml"), "%YAML 1.2\n---\nkind: C").expect("a file");
+    std::fs::write(path("d.yaml"), "\u{feff}kind: D\n").expect("a file");
+    let once = nimscale(&["render", folder.path().to_str().expect("UTF-8")], "");
+    assert_eq!(once.code, 0, "{}", once.err);
+    assert!(
+        once.out.starts_with(&format!("{scaled}---\nkind: B\n...\n%YAML 1.2\n---\nkind: C\n---\nkind: D\n---\n")),
+        "{}",
+        once.out
+    );
+    let twice = render(&once.out);
+    assert_eq!((twice.code, twice.out.as_str()), (0, once.out.as_str()), "{}", twice.err);
+}
+
+#[test]
+fn a_number_that_an_anchor_shares_is_left_alone() {
+    let list = "kind: List\nitems:\n- apiVersion: apps/v1\n  kind: Deployment\n  metadata: {name: a, annotations: \
+                {nimscale.dev/scale: 2..4}}\n  spec: {replicas: &r 1}\n- {kind: X, replicas: *r}\n";
+    assert!(render(list).out.starts_with(list));
+    let hpa = "kind: List\nitems:\n- {apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: \
+               a-nimscale, labels: &l {a: b}}}\n- {kind: X, labels: *l}\n";
+    let run = render(&format!("{list}---\n{hpa}"));
+    assert_eq!((run.code, run.out.as_str()), (3, ""), "{}", run.err);
+}
+
+#[test]
 fn an_error_leaves_nothing_on_stdout() {
     let good = deployment("a", "nimscale.dev/scale: auto");
     let bad = deployment("b", "nimscale.dev/keep: |\n  # held\n  backlog: num_requests_waiting > 0 < 8");

@@ -142,13 +142,15 @@ fn root(
             }
             None => ("one value for all pods is not compiled yet".to_owned(), node.span),
         };
-        return Err(Finding::at(Code::Ns0363, place, message).help(format!("by ({pod}) for one value per pod")));
+        let kept = flow.pod_dropped.as_ref().and_then(|reason| reason.clause.strip_prefix("by (")?.strip_suffix(')'));
+        let kept = kept.map_or_else(String::new, |kept| format!("{kept}, "));
+        return Err(Finding::at(Code::Ns0363, place, message).help(format!("by ({kept}{pod}) for one value per pod")));
     }
     if let Some(span) = flow.partial {
         let message = "pods that do not match are reported as missing, not as 0";
         findings.push(Finding::at(Code::Ns0370, span, message).help("> bool, or clamp_min"));
     }
-    if !flow.additive && flow.completion != Some(Completion::Sum) {
+    if !flow.additive {
         let message = "the HPA averages this value over the pods; that is not the fleet's own value";
         findings.push(Finding::at(Code::Ns0372, node.span, message));
     }
@@ -225,12 +227,15 @@ fn idle_of(node: &Node) -> OnIdle {
             | Effect::WritesLabel
             | Effect::Later => OnIdle::Hold,
         },
-        NodeKind::Binary(binary) => match (&binary.lhs.kind, &binary.rhs.kind) {
-            (NodeKind::Number(_), _) => idle_of(&binary.rhs),
-            (_, NodeKind::Number(_)) => idle_of(&binary.lhs),
-            _ if binary.op == BinaryOp::Div && is_mean(&binary.lhs, &binary.rhs) => OnIdle::Zero,
-            _ => OnIdle::Hold,
-        },
+        NodeKind::Binary(Binary { op, lhs, rhs, .. }) => {
+            // A side that reads no series is a number: 1000, time(), 10 * 100.
+            match (lhs.selectors().is_empty(), rhs.selectors().is_empty()) {
+                (true, _) => idle_of(rhs),
+                (false, true) => idle_of(lhs),
+                (false, false) if *op == BinaryOp::Div && is_mean(lhs, rhs) => OnIdle::Zero,
+                (false, false) => OnIdle::Hold,
+            }
+        }
         NodeKind::Number(_)
         | NodeKind::String(_)
         | NodeKind::Selector(_)

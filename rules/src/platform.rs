@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::promql::is_selector;
 use crate::yaml;
 
 /// The one `seriesQuery` of every rule, unless the platform says otherwise.
@@ -91,8 +92,9 @@ impl Platform {
         if names[0] == names[1] || names.into_iter().any(|name| file.required_matchers.contains_key(name)) {
             return refuse("namespace, pod and the required matchers must be different labels".to_owned());
         }
-        if file.anchor.trim().is_empty() {
-            return refuse("anchor is empty".to_owned());
+        // One series query that fails stops the discovery of every rule.
+        if !is_selector(&file.anchor) || file.anchor.contains("<<") || file.anchor.contains(">>") {
+            return refuse("anchor is no series selector, such as up{namespace=\"monitoring\"}".to_owned());
         }
         Ok(Self {
             dialect: Dialect::V2_42,
@@ -105,8 +107,10 @@ impl Platform {
 }
 
 fn is_label(name: &str) -> bool {
+    // `inf` and `nan` are numbers in a list of labels.
+    let kept = ["__name__", "inf", "nan"].iter().any(|kept| kept.eq_ignore_ascii_case(name));
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    !kept && starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 impl Default for File {
@@ -174,6 +178,12 @@ mod tests {
             "labels: {pod: namespace}",
             "requiredMatchers: {pod: x}",
             "anchor: \"\"",
+            "anchor: \"up{\"",
+            "anchor: 5",
+            "anchor: rate(up[5m])",
+            "anchor: up{a=\"<<.Series>>\"}",
+            "labels: {pod: inf}",
+            "requiredMatchers: {__name__: y}",
             "label: {}",
         ] {
             assert!(Platform::read(text).is_err(), "{text}");

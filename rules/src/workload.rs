@@ -83,9 +83,38 @@ impl Workload {
     }
 }
 
+/// True for a name that Kubernetes takes for a namespace (a DNS label, RFC 1123).
+pub fn is_label(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && is_subdomain(name)
+}
+
+/// True for a name that Kubernetes takes for a workload (a DNS subdomain, RFC 1123).
+pub fn is_subdomain(name: &str) -> bool {
+    let is_part = |part: &str| {
+        let is_inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !part.is_empty() && part.bytes().all(is_inner) && !part.starts_with('-') && !part.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
 /// `spec.replicas` and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replicas {
     pub count: u32,
     pub place: Place,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_kubernetes_takes() {
+        assert!(["a", "a-b", "0", "llama-3.1-8b"].into_iter().all(is_subdomain));
+        assert!(
+            ["", "-a", "a-", "a..b", "A", "a_b", "{{ .Values.x }}", "é"].into_iter().all(|name| !is_subdomain(name))
+        );
+        assert!(is_subdomain(&"a".repeat(253)) && !is_subdomain(&"a".repeat(254)));
+        assert!(is_label("prod") && !is_label("a.b") && !is_label(&"a".repeat(64)));
+    }
 }

@@ -28,6 +28,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     if args.kind == Some(Kind::Object) && measured.measure.take().is_some() {
         let message = "one value for the whole workload (an Object metric) is not compiled yet";
         measured.findings.push(Finding::at(Code::Ns0363, Span::new(0, text.len()), message).help("--kind Pods"));
+        measured.findings.sort_by_key(|finding| (finding.place.bytes, finding.code));
     }
     let exit = if measured.measure.is_some() { Exit::Done } else { Exit::Findings };
     match args.output {

@@ -120,6 +120,13 @@ impl Outputs {
                 let separator = text.split_inclusive('\n').next().filter(|line| line.starts_with("---"));
                 return Ok(format!("{}{}", separator.map_or("", |_| "---\n"), output.yaml));
             }
+            anyhow::ensure!(
+                !object.anchored,
+                "{}: the {} {} in a List is generated too, and others may refer to its anchors: write it without them",
+                file.name,
+                output.kind,
+                output.name,
+            );
             edits.push((within(object.bytes), output.json.clone()));
         }
         Ok(manifest::rewrite(text, edits))
@@ -156,16 +163,24 @@ struct Stream {
 
 impl Stream {
     fn push(&mut self, document: &str) {
+        if self.text.is_empty() {
+            return self.text.push_str(document);
+        }
+        // A byte order mark is legal at the start of a stream only.
+        let document = document.strip_prefix('\u{feff}').unwrap_or(document);
         if document.is_empty() {
             return;
         }
-        if !self.text.is_empty() {
-            if !self.text.ends_with('\n') {
-                self.text.push('\n');
+        if !self.text.ends_with('\n') {
+            self.text.push('\n');
+        }
+        if document.starts_with('%') {
+            // Behind a document a directive needs its end.
+            if !self.text.ends_with("\n...\n") {
+                self.text.push_str("...\n");
             }
-            if !document.starts_with("---") {
-                self.text.push_str("---\n");
-            }
+        } else if !document.starts_with("---") {
+            self.text.push_str("---\n");
         }
         self.text.push_str(document);
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use nimscale_rules::findings::{Code, Finding, cut, nearest};
 use nimscale_rules::keys::{ADOPTABLE, DOMAIN, Recognised, recognise};
-use nimscale_rules::workload::WorkloadKind;
+use nimscale_rules::workload::{WorkloadKind, is_subdomain};
 use nimscale_rules::yaml::{Kind, Node, Reading, Style, reading, token};
 
 use super::objects::{Entry, Manifest, Scope};
@@ -63,14 +63,18 @@ pub(super) fn check<'a>(scope: &Scope<'a>, manifest: &Manifest<'a>, findings: &m
             findings.extend(check(&entry, path));
         }
     };
-    // The name of the HPA, and of every pod, comes from it: `generateName` is none yet.
-    let nameless = WorkloadKind::of(api_version, kind).is_some() && scope.string(node, &["metadata", "name"]).is_none();
+    // The name of the HPA comes from it: `generateName` is none yet, and `{{ .Values.name }}` is none at all.
+    let nameless = WorkloadKind::of(api_version, kind).is_some()
+        && !scope.string(node, &["metadata", "name"]).is_some_and(is_subdomain);
+    let annotated = scope.entries(node, &["metadata", "annotations"]).iter().any(|entry| is_ours(entry.key));
     each(&["metadata", "annotations"], &|entry, path| {
         if !is_ours(entry.key) {
-            return near_miss(scope, entry, path).into_iter().collect();
+            // One annotation that is no string fails all of them, or makes kubectl drop them in silence: ours too.
+            let not_a_string = if annotated { not_a_string(scope, entry, path.clone()) } else { None };
+            return near_miss(scope, entry, path).into_iter().chain(not_a_string).collect();
         }
         let misplaced = if nameless {
-            let whereabouts = format!("on a {kind} without a name");
+            let whereabouts = format!("on a {kind} without a valid name");
             Some(no_effect(scope, entry, path.clone(), &whereabouts).help("metadata.name"))
         } else if takes(api_version, kind, entry.key) {
             None
@@ -162,11 +166,16 @@ fn near_miss(scope: &Scope<'_>, entry: &Entry<'_>, path: String) -> Option<Findi
 
 fn not_a_string(scope: &Scope<'_>, entry: &Entry<'_>, path: String) -> Option<Finding> {
     let what = style(entry.value)?;
-    let message = format!("{} is {what} in YAML, not a string", cut(entry.key, 60));
+    let message = match what {
+        NotString::Null => format!("{} is null in YAML: kubectl apply drops every annotation", cut(entry.key, 50)),
+        NotString::Boolean | NotString::Number | NotString::List | NotString::Map => {
+            format!("{} is {what} in YAML, not a string", cut(entry.key, 60))
+        }
+    };
     let help = match (what, recognise(entry.key)) {
         (NotString::Boolean | NotString::Number, _) => entry.value.as_str().map(|text| format!("\"{text}\"")),
         (NotString::Null, Recognised::Key(key)) => Some(format!("\"{}\"", key.example)),
-        (NotString::Null, Recognised::Unknown | Recognised::Foreign) => None,
+        (NotString::Null, Recognised::Unknown | Recognised::Foreign) => Some("\"\"".to_owned()),
         (NotString::List | NotString::Map, _) => Some(format!("{}: |", entry.key)),
     };
     let finding = Finding::new(Code::Ns0104, scope.value_place(entry, path), message);
@@ -211,24 +220,26 @@ mod tests {
     #[test]
     fn a_value_that_kubectl_reads_as_no_string_is_found() {
         for (value, what, help) in [
-            ("off", "a boolean", "\"off\""),
-            ("True", "a boolean", "\"True\""),
-            ("3", "a number", "\"3\""),
-            ("1_000", "a number", "\"1_000\""),
-            ("!!int '3'", "a number", "\"3\""),
-            ("", "null", "\"1..8 kv-cache<75%\""),
-            ("~", "null", "\"1..8 kv-cache<75%\""),
-            ("[a]", "a list", "nimscale.dev/scale: |"),
-            ("{a: b}", "a map", "nimscale.dev/scale: |"),
+            ("off", "a boolean in YAML, not a string", "\"off\""),
+            ("True", "a boolean in YAML, not a string", "\"True\""),
+            ("3", "a number in YAML, not a string", "\"3\""),
+            ("1_000", "a number in YAML, not a string", "\"1_000\""),
+            ("!!int '3'", "a number in YAML, not a string", "\"3\""),
+            ("", "null in YAML: kubectl apply drops every annotation", "\"1..8 kv-cache<75%\""),
+            ("~", "null in YAML: kubectl apply drops every annotation", "\"1..8 kv-cache<75%\""),
+            ("[a]", "a list in YAML, not a string", "nimscale.dev/scale: |"),
+            ("{a: b}", "a map in YAML, not a string", "nimscale.dev/scale: |"),
         ] {
             let span = value.trim_start_matches("!!int ");
             let all = annotated(DEPLOYMENT, &format!("nimscale.dev/scale: {value}"));
-            assert_eq!(all, [format!("NS0104 [{span}] nimscale.dev/scale is {what} in YAML, not a string ({help})")]);
+            assert_eq!(all, [format!("NS0104 [{span}] nimscale.dev/scale is {what} ({help})")]);
         }
         for value in ["1..8", "auto", "\"off\"", "'3'", "!!str 3", "! off", "|\n      3", "1:30", "tRue"] {
             assert_eq!(annotated(DEPLOYMENT, &format!("nimscale.dev/scale: {value}")), [""; 0], "{value}");
         }
         assert_eq!(annotated(DEPLOYMENT, "other: off"), [""; 0]);
+        let beside = annotated(DEPLOYMENT, "nimscale.dev/scale: auto\n    other:");
+        assert_eq!(beside, ["NS0104 [] other is null in YAML: kubectl apply drops every annotation (\"\")"]);
     }
 
     #[test]
@@ -253,7 +264,8 @@ mod tests {
         assert_eq!(found(&format!("{DEPLOYMENT}\n{template}")), expected("on a pod template"));
         assert_eq!(found(&template.replace("metadata: {name: a}", "x: 1")), [""; 0]);
         let generated = "metadata: {generateName: a-, annotations: {nimscale.dev/scale: auto}}";
-        let nameless = format!("NS0103 [{key}] {key} has no effect on a Deployment without a name (metadata.name)");
+        let nameless =
+            format!("NS0103 [{key}] {key} has no effect on a Deployment without a valid name (metadata.name)");
         assert_eq!(found(&format!("{DEPLOYMENT}\n{generated}")), [nameless]);
         let list = format!("kind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  {label}\n");
         assert_eq!(found(&list).len(), 2);

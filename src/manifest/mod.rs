@@ -20,6 +20,9 @@ pub use rewrite::rewrite;
 /// Bytes of one file. The API server takes 1.5 MiB an object; the largest `List`s people keep are a few MiB.
 const MAX_BYTES: u64 = 32 << 20;
 
+/// Files of all folders together: a wrong path, such as `/`, ends soon and says why.
+const MAX_FILES: usize = 10_000;
+
 /// The name of the standard input, where a file would have its path.
 const STDIN: &str = "-";
 
@@ -79,6 +82,11 @@ impl Manifests {
         for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
             match entry {
                 Ok(entry) if entry.file_type().is_file() && is_manifest(entry.path()) => {
+                    if self.files.len() >= MAX_FILES {
+                        let reason = format!("more than {MAX_FILES} manifests");
+                        self.failures.push(Failure { name: folder.display().to_string(), reason });
+                        return;
+                    }
                     self.add_file(entry.path(), default_namespace);
                 }
                 Ok(_) => {}

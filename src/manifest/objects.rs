@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use nimscale_rules::keys::{Recognised, recognise};
 use nimscale_rules::place::{Place, Span, Text};
-use nimscale_rules::workload::{Annotation, Replicas, Workload, WorkloadId, WorkloadKind};
+use nimscale_rules::workload::{Annotation, Replicas, Workload, WorkloadId, WorkloadKind, is_subdomain};
 use nimscale_rules::yaml::{Anchors, Kind, Node, Style, token};
 
 use super::checks::{NotString, style};
@@ -17,6 +17,8 @@ pub struct Object {
     /// JSON Pointer from the document to the object: `""` for its root, `/items/2` in a `List`.
     pub prefix: String,
     pub bytes: Span,
+    /// An anchor stands in it, to which the rest of the document may refer.
+    pub anchored: bool,
     pub workload: Option<Workload>,
 }
 
@@ -92,7 +94,9 @@ impl<'a> Scope<'a> {
         let Manifest { node, prefix, .. } = manifest;
         let identity = self.identity(node);
         let workload = identity.as_ref().and_then(|identity| self.workload(node, prefix, identity));
-        Some(Object { identity, prefix: prefix.clone(), bytes: node.span, workload })
+        let mut anchored = false;
+        node.walk(&mut |node| anchored |= node.anchor.is_some());
+        Some(Object { identity, prefix: prefix.clone(), bytes: node.span, anchored, workload })
     }
 
     /// The node at a path of keys, through aliases.
@@ -164,7 +168,7 @@ impl<'a> Scope<'a> {
     }
 
     fn workload(&self, node: &'a Node, prefix: &str, identity: &Identity) -> Option<Workload> {
-        let kind = WorkloadKind::of(&identity.api_version, &identity.kind)?;
+        let kind = WorkloadKind::of(&identity.api_version, &identity.kind).filter(|_| is_subdomain(&identity.name))?;
         let id = WorkloadId { namespace: identity.namespace.clone(), name: identity.name.clone(), kind };
         let path = format!("{prefix}/metadata/annotations");
         let all = self.entries(node, &["metadata", "annotations"]);
@@ -199,7 +203,8 @@ impl<'a> Scope<'a> {
     /// `spec.replicas`, if it is what the API takes: a plain decimal number.
     fn replicas(&self, node: &'a Node, prefix: &str) -> Option<Replicas> {
         let spec = self.at(node, &["spec"])?;
-        let written = spec.lookup("replicas")?;
+        // An anchored number stands for others too: it is not ours to change.
+        let written = spec.lookup("replicas").filter(|written| written.anchor.is_none())?;
         let value = self.anchors.resolve(written);
         let digits = value.as_str().filter(|_| value.style() == Some(Style::Plain) && value.tag.is_none())?;
         let plain = digits == "0" || !digits.starts_with(['0', '+']);
@@ -254,7 +259,7 @@ mod tests {
         for (value, expected) in [("0", 0), ("3", 3), ("4294967295", u32::MAX)] {
             assert_eq!(count(value).map(|replicas| replicas.count), Some(expected));
         }
-        for value in ["", "~", "-1", "+1", "010", "\"3\"", "1.5", "4294967296", "[1]", "*x", "!!str 3"] {
+        for value in ["", "~", "-1", "+1", "010", "\"3\"", "&r 3", "1.5", "4294967296", "[1]", "*x", "!!str 3"] {
             let file = format!("x: &x {{}}\n{HEAD}metadata: {{name: a}}\nspec: {{replicas: {value}}}\n");
             assert_eq!(workload(&file).replicas, None, "{value}");
         }

@@ -191,7 +191,8 @@ fn step(direction: &str, word: &str, span: Span) -> Result<Step, Finding> {
         Some(0) => return Err(wrong(span, "a step of 0 changes nothing", &format!("{direction} off"))),
         Some(_) => {
             let message = format!("{} is over {LARGEST_CHANGE}", quoted(change));
-            return Err(wrong(span, &message, &format!("{LARGEST_CHANGE}/60s")));
+            let unit = if percent { "%" } else { "" };
+            return Err(wrong(span, &message, &format!("{LARGEST_CHANGE}{unit}/{}", cut(period, 20))));
         }
         None => return Err(wrong(span, &format!("{} is not N or N%", quoted(change)), "2/60s")),
     };
@@ -199,15 +200,22 @@ fn step(direction: &str, word: &str, span: Span) -> Result<Step, Finding> {
         Some(seconds @ 1..=LONGEST_STEP) => seconds,
         Some(_) => {
             let message = format!("a period is 1s to 30m, not {}", cut(period, 20));
-            return Err(wrong(span, &message, &format!("{change}/60s")));
+            let nearest = if period.starts_with('0') { "1s" } else { "30m" };
+            return Err(wrong(span, &message, &format!("{change}/{nearest}")));
         }
         None => {
-            let unit = if count(period).is_some() { period } else { "60" };
+            let meant = count(period).or_else(|| compound(period)).unwrap_or(60);
             let message = format!("{} is not a period such as 60s or 5m", quoted(period));
-            return Err(wrong(span, &message, &format!("{change}/{}s", cut(unit, 20))));
+            return Err(wrong(span, &message, &format!("{change}/{meant}s")));
         }
     };
     Ok(Step { change: if percent { Change::Percent(number) } else { Change::Pods(number) }, every_seconds })
+}
+
+/// `1m30s`, which an HPA's period cannot say but in seconds.
+fn compound(period: &str) -> Option<u32> {
+    let parts = period.split_inclusive(['s', 'm', 'h']).map(seconds);
+    parts.sum::<Option<u32>>().filter(|seconds| (1..=LONGEST_STEP).contains(seconds))
 }
 
 fn window(word: &str, span: Span) -> Result<u32, Finding> {
@@ -287,7 +295,9 @@ mod tests {
         assert_eq!(refused("up 2"), no(3, 4, "up 2/60s"));
         assert_eq!(refused("up 2/60"), no(3, 7, "2/60s"));
         assert_eq!(refused("up 0/60s"), no(3, 8, "up off"));
-        assert_eq!(refused("up 2/2h"), no(3, 7, "2/60s"));
+        assert_eq!(refused("up 2/2h"), no(3, 7, "2/30m"));
+        assert_eq!(refused("up 2/1m30s"), no(3, 10, "2/90s"));
+        assert_eq!(refused("up 2000%/30s"), no(3, 12, "1000%/30s"));
         assert_eq!(refused("up"), no(0, 2, "up 2/60s"));
         assert_eq!(refused("up 2/60s after 2h"), no(15, 17, "after 1h"));
         assert_eq!(refused("up 2/60s after"), no(14, 14, "after 10m"));

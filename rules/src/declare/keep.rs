@@ -139,6 +139,10 @@ impl Entry<'_> {
         }
         if let Some(at) = top.iter().find(|at| matches!(of(**at), "," | ";")) {
             let finding = Finding::at(Code::Ns0133, body[*at].span, format!("\"{}\" does not separate here", of(*at)));
+            let is_number = |at: usize| body.get(at).is_some_and(|token| token.kind == TokenKind::Number);
+            if *at > 0 && is_number(at - 1) && is_number(at + 1) && of(*at) == "," {
+                return Err(finding.help(format!("{}{}", of(at - 1), of(at + 1))));
+            }
             return Err(finding.help(if at + 1 == body.len() { "nothing" } else { "a new line" }));
         }
         if let (Some(name), true) = (self.name, body.is_empty()) {
@@ -222,6 +226,11 @@ impl Entry<'_> {
 
     fn two_comparisons(&self, first: usize, second: usize) -> Finding {
         let between = &self.body[first + 1..second];
+        if between.is_empty() {
+            let sign = span_of(&self.body[first..=second]);
+            let message = format!("\"{}\" is not the target's sign", cut(sign.of(self.value), 20));
+            return Finding::at(Code::Ns0126, sign, message).help("<");
+        }
         let both = self.body[first].span.to(self.body[second].span);
         let finding = Finding::at(Code::Ns0128, both, "two comparisons in one entry");
         match between {

@@ -105,11 +105,15 @@ pub fn declare(workload: &Workload, limits: &Limits) -> (Declaration, Vec<Findin
     if let Some(text) = value(workload, "mode", &mut findings) {
         declaration.mode = through(text, &mut findings, |findings| stated(text, control::mode, findings));
     }
+    let count = declaration.metrics.len() + kept.len();
+    let first_over = declaration.metrics.iter().chain(&kept).nth(limits.metrics).map(|metric| metric.place.clone());
+    // Of more than there may be, those over the limit are not judged one by one.
+    kept.truncate(limits.metrics.saturating_sub(declaration.metrics.len()));
     unite(&mut declaration.metrics, kept, &mut findings);
-    if let Some(first_over) = declaration.metrics.get(limits.metrics) {
-        let (count, most) = (declaration.metrics.len(), limits.metrics);
+    if let Some(first_over) = first_over {
+        let most = limits.metrics;
         let message = format!("{count} metrics; the limit is {most} (built-in)");
-        findings.push(Finding::new(Code::Ns0206, first_over.place.clone(), message).help(format!("at most {most}")));
+        findings.push(Finding::new(Code::Ns0206, first_over, message).help(format!("at most {most}")));
     }
 
     findings.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));

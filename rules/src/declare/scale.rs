@@ -196,6 +196,11 @@ impl<'a> Reader<'a> {
             Some(name) => finding.help(name),
             None if self.value.contains(['(', '{', '[']) => finding.help("nimscale.dev/keep for PromQL"),
             None => {
+                // `queue` for `queue-depth`, where one preset alone can be meant.
+                let mut meant = presets().iter().filter(|preset| preset.name.split('-').any(|part| part == lower));
+                if let (Some(preset), None) = (meant.next(), meant.next()) {
+                    return finding.help(preset.name.as_str());
+                }
                 let names: Vec<&str> = presets().iter().map(|preset| preset.name.as_str()).collect();
                 finding.help(format!("one of {}", names.join(", ")))
             }

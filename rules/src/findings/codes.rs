@@ -105,6 +105,7 @@ codes! {
     Ns0216 "NS0216" Warning "a ratio target that the HPA's tolerance never lets it pass";
     Ns0217 "NS0217" Warning "a latency target between bucket edges or over the top";
     Ns0301 "NS0301" Error "not PromQL";
+    Ns0311 "NS0311" Warning "rate, irate or increase over a gauge";
     Ns0312 "NS0312" Error "delta, idelta or deriv on a counter";
     Ns0313 "NS0313" Error "a quantile over buckets that lost le";
     Ns0315 "NS0315" Warning "a long rate window";

@@ -28,13 +28,13 @@ impl<'a> LineIndex<'a> {
     }
 }
 
-/// One finding as one line, `file:line:column: code message`; what to type instead follows after a dash.
+/// One finding as one line, `file:line:column: code message`; what to type instead follows in brackets.
 pub fn line(finding: &Finding, file: &str, lines: &LineIndex<'_>) -> String {
     let (line, column) = lines.line_column(finding.place.bytes.start);
     let code = finding.code;
     let message = &finding.message;
     match &finding.help {
-        Some(help) => format!("{file}:{line}:{column}: {code} {message} (type: {})", help.replace('\n', "\\n")),
+        Some(help) => format!("{file}:{line}:{column}: {code} {message} (help: {})", help.replace('\n', "\\n")),
         None => format!("{file}:{line}:{column}: {code} {message}"),
     }
 }

@@ -65,8 +65,8 @@ pub fn cut(value: &str, max: usize) -> String {
 
 /// The nearest of `candidates` to a word that is none of them, at most two edits away.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A word that is all edits is no near miss.
-    let most = 2.min(word.chars().count().saturating_sub(1));
+    // A word that is mostly edits is no near miss.
+    let most = 2.min(word.chars().count() / 2);
     candidates
         .into_iter()
         .map(|candidate| (edits(word, candidate), candidate))
@@ -115,5 +115,6 @@ mod tests {
         assert_eq!(nearest("kepe", keys), Some("keep"));
         assert_eq!(nearest("replicas", keys), None);
         assert_eq!(nearest("x", keys), None);
+        assert_eq!(nearest("gpu", ["rps"]), None);
     }
 }

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use super::families::{counter_suffix, is_gauge};
 use super::functions::{Effect, Function, OverRange};
 use super::node::{
     Aggregate, Aggregator, At, Binary, BinaryOp, Cardinality, Grouping, LabelList, MatchOp, Matching, Node, NodeKind,
     Selector, Shift,
 };
+use super::normalise::plain_matcher;
 use super::regex::alternatives;
 use super::template::duration;
 use crate::findings::{Code, Finding, cut};
@@ -268,7 +270,7 @@ impl Walk<'_> {
     /// Matchers on the namespace and pod labels: the request sets both.
     fn confinement(&mut self, selector: &Selector) {
         let names = &self.platform.labels;
-        for matcher in &selector.matchers {
+        for matcher in selector.matchers.iter().map(plain_matcher) {
             let value = cut(&matcher.value, 40);
             if matcher.label == names.namespace {
                 let own = self.own_namespace;
@@ -291,6 +293,10 @@ impl Walk<'_> {
                 match (matcher.op, matcher.value.as_str()) {
                     (MatchOp::Equal, "") => {
                         let message = format!("{}=\"\" reads series that belong to no pod", names.pod);
+                        self.push(Code::Ns0340, matcher.span, message, Some("delete the matcher"));
+                    }
+                    (MatchOp::NotMatches, ".+") => {
+                        let message = format!("{}!~\".+\" reads series that belong to no pod", names.pod);
                         self.push(Code::Ns0340, matcher.span, message, Some("delete the matcher"));
                     }
                     (MatchOp::NotEqual, "") => {}
@@ -398,7 +404,11 @@ impl Walk<'_> {
                 if let Some((range, _)) = data {
                     self.over_range(name, over, range);
                 }
+                // Buckets are cumulative: their sum over le counts a request many times.
+                let all_buckets = flow.labels.fact("le").presence != Presence::Surely
+                    && args.iter().flat_map(Node::selectors).any(|selector| selector.name.ends_with("_bucket"));
                 flow.completion = match over {
+                    OverRange::Rate if all_buckets => None,
                     OverRange::Rate => Some(Completion::Sum),
                     OverRange::OverTime | OverRange::Slope => Some(Completion::Max),
                     OverRange::GaugeChange | OverRange::Other => None,
@@ -457,12 +467,18 @@ impl Walk<'_> {
                     self.push(Code::Ns0312, range.span, message, Some(&help));
                 }
             }
-            OverRange::Rate if window.as_secs() > 120 => {
-                let window = duration(window);
-                let message = format!("young pods look idle for the whole window of {window}");
-                self.push(Code::Ns0315, range.span, message, Some("[2m]"));
+            OverRange::Rate => {
+                if let Some(metric) = metric.filter(|metric| is_gauge(metric)) {
+                    let message = format!("{} is a gauge: {name}() of it means nothing", cut(metric, 50));
+                    self.push(Code::Ns0311, range.span, message, Some(cut(metric, 60).as_str()));
+                }
+                if window.as_secs() > 120 {
+                    let window = duration(window);
+                    let message = format!("young pods look idle for the whole window of {window}");
+                    self.push(Code::Ns0315, range.span, message, Some("[2m]"));
+                }
             }
-            OverRange::Rate | OverRange::OverTime | OverRange::Other => {}
+            OverRange::OverTime | OverRange::Other => {}
         }
     }
 
@@ -534,7 +550,9 @@ impl Walk<'_> {
             BinaryOp::And | BinaryOp::Unless => {
                 if !key_has_pod {
                     self.not_yet(&format!("{} with a key that lacks the pod", binary.op.as_str()), binary.op_span);
-                } else if lhs.pod != rhs.pod {
+                } else if lhs.pod == rhs.pod {
+                    self.can_meet(binary, lhs, rhs);
+                } else {
                     self.disagree(binary, lhs, rhs);
                 }
                 // The right side only decides which samples of the left side stay.
@@ -655,7 +673,7 @@ impl Walk<'_> {
             }
             None => format!("only the {with} side of {op} has a value per pod"),
         };
-        let help = format!("by ({}) on both sides, or {op} on () group_left () …", self.platform.labels.pod);
+        let help = format!("by ({}) on both sides", self.platform.labels.pod);
         self.push(Code::Ns0330, binary.op_span, message, Some(&help));
     }
 
@@ -731,9 +749,4 @@ fn matching_text(binary: &Binary) -> String {
 fn string_of(node: &Node) -> Option<&str> {
     let NodeKind::String(value) = &node.kind else { return None };
     Some(value)
-}
-
-/// The suffix by which a name is a counter's, if it has one.
-pub fn counter_suffix(name: &str) -> Option<&'static str> {
-    ["_total", "_count", "_sum", "_bucket"].into_iter().find(|suffix| name.ends_with(suffix))
 }

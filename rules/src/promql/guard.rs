@@ -130,18 +130,22 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
     for (at, token) in tokens.iter().enumerate() {
         let word = token.span.of(text);
         let before = |n: usize| at.checked_sub(n).map(|at| &tokens[at]);
+        let after_offset = before(1).is_some_and(|token| token.is_word(text, "offset"))
+            || (before(1).is_some_and(|token| token.kind == TokenKind::Arithmetic)
+                && before(2).is_some_and(|token| token.is_word(text, "offset")));
         let mut push = |code, message: String, help: &str| {
             findings.push(Finding::at(code, token.span, message).help(help));
         };
         match token.kind {
+            // `offset Inf` panics the parser.
+            TokenKind::Word if after_offset && ["inf", "nan"].iter().any(|word| token.is_word(text, word)) => {
+                push(Code::Ns0301, format!("{word} is no duration"), "5m");
+            }
             TokenKind::Open(Bracket::Square) => in_square = true,
             TokenKind::Close(Bracket::Square) => in_square = false,
             TokenKind::Open(Bracket::Curly) => in_curly = true,
             TokenKind::Close(Bracket::Curly) => in_curly = false,
             TokenKind::Number => {
-                let after_offset = before(1).is_some_and(|token| token.is_word(text, "offset"))
-                    || (before(1).is_some_and(|token| token.kind == TokenKind::Arithmetic)
-                        && before(2).is_some_and(|token| token.is_word(text, "offset")));
                 if let Some((code, message, help)) = number(word, in_square || after_offset) {
                     push(code, message, &help);
                 }
@@ -162,11 +166,15 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                 if is_regex && in_curly && limits.regexes {
                     match check_regex(&value) {
                         Ok(()) => {}
+                        Err(Refusal::Syntax(_)) if value.contains("${") => {
+                            let message = format!("{} holds a dashboard's variable", cut(&value, 40));
+                            push(Code::Ns0301, message, "its value");
+                        }
                         Err(Refusal::Syntax(why)) => {
                             push(
                                 Code::Ns0301,
                                 format!("the regular expression cannot be read: {}", cut(&why, 60)),
-                                "another one",
+                                "a simpler pattern",
                             );
                         }
                         Err(Refusal::Limit(_)) if value == ".*" => {
@@ -177,7 +185,7 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                         }
                     }
                 }
-                let is_name = in_curly && !before(1).is_some_and(|token| is_match_operator(token.span.of(text)));
+                let is_name = in_curly && before(1).is_some_and(|token| matches!(token.span.of(text), "{" | ","));
                 let is_label = !in_curly && is_quoted_label(text, tokens, at);
                 if is_name || is_label {
                     let message = "quoted names are newer than the dialect 2.42".to_owned();
@@ -231,7 +239,11 @@ fn number(word: &str, wants_duration: bool) -> Option<(Code, String, String)> {
         (Literal::Decimal | Literal::LeadingZero | Literal::Hex, true) => {
             Some((Code::Ns0360, format!("{} has no unit; a duration needs one", cut(word, 24)), format!("{word}s")))
         }
-        (Literal::Decimal | Literal::Hex, false) => None,
+        (Literal::Decimal, false) => {
+            let is_finite = word.parse::<f64>().is_ok_and(f64::is_finite);
+            (!is_finite).then(|| out_of_range(word))
+        }
+        (Literal::Hex, false) => (word.len() > 2 + 15).then(|| out_of_range(word)),
         (Literal::LeadingZero, false) => {
             let decimal = word.trim_start_matches('0');
             let decimal =
@@ -249,6 +261,10 @@ fn number(word: &str, wants_duration: bool) -> Option<(Code, String, String)> {
     }
 }
 
+fn out_of_range(word: &str) -> (Code, String, String) {
+    (Code::Ns0301, format!("{} is out of range", cut(word, 24)), "a smaller number".to_owned())
+}
+
 /// The number that was meant by a duration: `100m` is a tenth to Kubernetes, `2s` is 2 and `200ms` is 0.2.
 fn plain_number(word: &str) -> String {
     let units = [("ms", 1), ("m", 1), ("s", 1000), ("h", 3_600_000)];
@@ -259,10 +275,6 @@ fn plain_number(word: &str) -> String {
         Some(number) => number.to_string(),
         None => "a plain number".to_owned(),
     }
-}
-
-fn is_match_operator(word: &str) -> bool {
-    matches!(word, "=" | "!=" | "=~" | "!~")
 }
 
 /// A string in a label list, `by ("a.b")`: behind `(` or `,`, with such a clause's keyword in front of the bracket.

@@ -42,6 +42,11 @@ pub fn lower(text: &str, guarded: &Guarded, limits: &Limits) -> Result<Node, Fin
     }
 }
 
+/// True for a text that is one selector, with or without a name, as `/api/v1/series` takes it.
+pub fn is_selector(text: &str) -> bool {
+    matches!(parse(text), Ok(Expr::VectorSelector(selector)) if selector.offset.is_none() && selector.at.is_none())
+}
+
 /// The type of an expression, or which argument has a wrong one; promql-parser lets some of them through.
 fn type_of(node: &Node) -> Result<Type, Finding> {
     Ok(match &node.kind {
@@ -203,7 +208,12 @@ impl Walk<'_> {
             }
             Expr::Unary(unary) => {
                 self.expect("-")?;
-                Ok(NodeKind::Negate(Box::new(self.expr(&unary.expr)?)))
+                let inner = self.expr(&unary.expr)?;
+                // `-(1)` is a number too, as the printed `-1` is.
+                if let NodeKind::Number(number) = inner.kind {
+                    return Ok(NodeKind::Number(Number(-number.0)));
+                }
+                Ok(NodeKind::Negate(Box::new(inner)))
             }
             Expr::VectorSelector(selector) => {
                 let mut lowered = self.selector(selector)?;
@@ -450,8 +460,12 @@ impl Walk<'_> {
     }
 }
 
-/// A name that can be written without quotes.
+/// A name that can be written without quotes: PromQL's grammar keeps some words for itself.
 fn is_metric_name(name: &str) -> bool {
+    const KEPT: [&str; 8] = ["atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"];
+    if KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name)) {
+        return false;
+    }
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == ':');
     starts && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':')
 }
@@ -512,6 +526,10 @@ fn unexpected(text: &str, tokens: &[Token]) -> Option<(Span, String)> {
             TokenKind::Word if is_clause(word) && next_opens => {
                 let close = tokens[at..].iter().position(|token| token.kind == TokenKind::Close(Bracket::Round));
                 at += close.map_or(0, |close| close + 1);
+            }
+            TokenKind::Word if matches!(word, "by" | "without" | "on" | "ignoring") && !wants_operand => {
+                let next = tokens.get(at).map_or_else(|| Span::at(text.trim_end().len()), |next| next.span);
+                return Some((next, format!("( is missing behind {word}")));
             }
             TokenKind::Word if is_operator_word(word) => {
                 wants_operand = !word.eq_ignore_ascii_case("bool") || wants_operand

@@ -4,6 +4,7 @@
 //! [`node::Node`], once; `flow` says which labels leave it and refuses what cannot be right per pod; `template` prints
 //! it for the adapter.
 
+mod families;
 pub mod flow;
 pub mod functions;
 mod guard;
@@ -19,6 +20,7 @@ pub mod token;
 use std::time::Duration;
 
 use crate::findings::Finding;
+pub use lower::is_selector;
 use node::Node;
 pub use normalise::normalise;
 
@@ -139,6 +141,14 @@ mod tests {
         "x < NaN or y > Inf",
         "vllm:num_requests_waiting{engine=~\"0|1\"}",
         "((((x))))",
+        "x + -(1) - -(-(2))",
+        "a - b + c - d",
+        "a - (b + c)",
+        "a * b / (c * d) % e",
+        "(a ^ b) ^ c ^ d",
+        "a or b or c and d unless (e or f)",
+        "a > b == bool c",
+        "(a > b) + c > d",
     ];
 
     fn tree(text: &str) -> Node {
@@ -214,6 +224,10 @@ mod tests {
             ("ln(-1)".into(), "NS0301"),
             ("1 > 2".into(), "NS0301"),
             ("rate(x)".into(), "NS0301"),
+            ("x * 1e400".into(), "NS0301"),
+            ("x * 0x8000000000000000".into(), "NS0301"),
+            ("{__name__=\"on\"}".into(), "NS0342"),
+            ("x{a==\"b\"}".into(), "NS0301"),
             ("foo(x)".into(), "NS0301"),
         ];
         for (text, code) in cases {

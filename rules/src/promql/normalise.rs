@@ -17,7 +17,7 @@ struct Normalise<'a> {
 
 impl Rewrite for Normalise<'_> {
     fn selector(&self, selector: &Selector) -> Selector {
-        let mut matchers: Vec<Matcher> = selector.matchers.iter().map(plain).collect();
+        let mut matchers: Vec<Matcher> = selector.matchers.iter().map(plain_matcher).collect();
         matchers.retain(|matcher| {
             let (op, pair) = (matcher.op, (matcher.label.as_str(), matcher.value.as_str()));
             !(op == MatchOp::Equal && self.own_namespace == Some(pair))
@@ -53,7 +53,7 @@ impl Rewrite for Normalise<'_> {
 }
 
 /// A regular expression without a metacharacter is a plain value.
-fn plain(matcher: &Matcher) -> Matcher {
+pub(super) fn plain_matcher(matcher: &Matcher) -> Matcher {
     let is_literal = alternatives(&matcher.value).is_some_and(|values| values.len() == 1);
     let op = match matcher.op {
         MatchOp::Matches if is_literal => MatchOp::Equal,

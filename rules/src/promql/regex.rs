@@ -35,8 +35,10 @@ pub fn check(pattern: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The literal values of an alternation without any other metacharacter: `a|b`.
+/// The literal values of an alternation without any other metacharacter: `a|b`, `(a|b)`.
 pub fn alternatives(pattern: &str) -> Option<Vec<&str>> {
+    let inner = pattern.strip_prefix("(?:").or_else(|| pattern.strip_prefix('('));
+    let pattern = inner.and_then(|inner| inner.strip_suffix(')')).unwrap_or(pattern);
     let literal = |part: &&str| !part.is_empty() && !part.contains(|c| ".+*?()[]{}^$\\".contains(c));
     let parts: Vec<&str> = pattern.split('|').collect();
     parts.iter().all(literal).then_some(parts)
@@ -168,6 +170,8 @@ mod tests {
     #[test]
     fn a_list_of_names_is_no_pattern() {
         assert_eq!(alternatives("a|b-1"), Some(vec!["a", "b-1"]));
+        assert_eq!(alternatives("(a|b)"), Some(vec!["a", "b"]));
+        assert_eq!(alternatives("(a)|(b)"), None);
         assert_eq!(alternatives("a.*"), None);
         assert_eq!(alternatives("a|"), None);
     }

@@ -112,6 +112,12 @@ pub fn number(value: f64) -> String {
     }
 }
 
+/// True for an operation of the same precedence: such a chain reads from the left, a chain of powers from the right, and
+/// without this a long sum would be brackets inside brackets.
+fn chains(operand: &Node, op: BinaryOp) -> bool {
+    matches!(&operand.kind, NodeKind::Binary(inner) if inner.op.precedence() == op.precedence())
+}
+
 struct Printer<'a> {
     pieces: Vec<Piece>,
     /// `None` prints plain PromQL.
@@ -187,6 +193,8 @@ impl Printer<'_> {
             self.text("(");
             self.node(&binary.lhs);
             self.text(")");
+        } else if binary.op != BinaryOp::Pow && chains(&binary.lhs, binary.op) {
+            self.node(&binary.lhs);
         } else {
             self.operand(&binary.lhs);
         }
@@ -206,7 +214,11 @@ impl Printer<'_> {
             Cardinality::Right(list) => self.list("group_right", list.labels.iter().map(String::as_str)),
         }
         self.text(" ");
-        self.operand(&binary.rhs);
+        if binary.op == BinaryOp::Pow && chains(&binary.rhs, binary.op) {
+            self.node(&binary.rhs);
+        } else {
+            self.operand(&binary.rhs);
+        }
     }
 
     fn selector(&mut self, selector: &Selector) {

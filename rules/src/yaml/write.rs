@@ -51,18 +51,23 @@ const HIDDEN: char = '\u{fffe}';
 /// them into blocks, where the two disagree.
 const BREAKS: [(char, char); 3] = [('\u{85}', 'N'), ('\u{2028}', 'L'), ('\u{2029}', 'P')];
 
+/// [`HIDDEN`] itself, hidden: no text of an author is taken for a mark of ours.
+const ITSELF: char = 'E';
+
 fn serialise<T: Serialize>(value: &T) -> Result<String, serde_yaml::Error> {
     let mut value = serde_yaml::to_value(value)?;
     hide(&mut value);
     let show = |text: String, (_, name)| text.replace(&format!("\\uFFFE{name}"), &format!("\\{name}"));
-    Ok(BREAKS.into_iter().fold(serde_yaml::to_string(&value)?, show))
+    let text = BREAKS.into_iter().fold(serde_yaml::to_string(&value)?, show);
+    Ok(text.replace(&format!("\\uFFFE{ITSELF}"), "\\uFFFE"))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "every other value holds no text")]
 fn hide(value: &mut serde_yaml::Value) {
     match value {
-        serde_yaml::Value::String(text) if text.contains(BREAKS.map(|(c, _)| c)) => {
-            *text = BREAKS.iter().fold(text.clone(), |text, (c, name)| text.replace(*c, &format!("{HIDDEN}{name}")));
+        serde_yaml::Value::String(text) if text.contains(HIDDEN) || text.contains(BREAKS.map(|(c, _)| c)) => {
+            let plain = text.replace(HIDDEN, &format!("{HIDDEN}{ITSELF}"));
+            *text = BREAKS.iter().fold(plain, |text, (c, name)| text.replace(*c, &format!("{HIDDEN}{name}")));
         }
         serde_yaml::Value::Sequence(items) => items.iter_mut().for_each(hide),
         serde_yaml::Value::Mapping(entries) => {
@@ -227,6 +232,8 @@ mod tests {
         "\u{a0}",
         "\u{85}",
         "a\u{2028}b",
+        "\u{fffe}N",
+        "\u{fffe}E\u{fffe}\u{2028}L",
         "\u{1}",
         "\u{7f}",
         "\u{1b}[0m",
