@@ -4,6 +4,8 @@
 //! Real Prometheus servers answer both. `NIMSCALE_CONTRACT=10000 cargo test --test contract -- --nocapture` asks about
 //! more expressions, `NIMSCALE_SEED=7` about others.
 
+#[path = "support/adapter.rs"]
+mod adapter;
 #[path = "contract/compiler.rs"]
 mod compiler;
 #[path = "contract/data.rs"]
@@ -14,7 +16,7 @@ mod generate;
 mod mutants;
 #[path = "contract/oracle.rs"]
 mod oracle;
-#[path = "contract/prometheus.rs"]
+#[path = "support/prometheus.rs"]
 mod prometheus;
 #[path = "contract/random.rs"]
 mod random;

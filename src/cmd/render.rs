@@ -171,17 +171,19 @@ impl Stream {
         if document.is_empty() {
             return;
         }
-        if !self.text.ends_with('\n') {
+        if !self.text.ends_with(['\n', '\r']) {
             self.text.push('\n');
         }
-        if document.starts_with('%') {
+        if !document.starts_with("---") && !ends_with_marker(&self.text) {
             // Behind a document a directive needs its end.
-            if !self.text.ends_with("\n...\n") {
-                self.text.push_str("...\n");
-            }
-        } else if !document.starts_with("---") {
-            self.text.push_str("---\n");
+            self.text.push_str(if document.starts_with('%') { "...\n" } else { "---\n" });
         }
         self.text.push_str(document);
     }
+}
+
+/// Behind `...` a document starts by itself.
+fn ends_with_marker(text: &str) -> bool {
+    let last = text.lines().next_back().and_then(|line| line.strip_prefix("..."));
+    last.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t']))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::thread;
 
+use super::adapter::instantiate;
 use super::compiler::Idle;
 use super::data::{self, NAMESPACES, Namespace, PODS, Pod, Series};
 use super::prometheus::{self, Prometheus, Sample};
@@ -207,27 +208,6 @@ fn wrapped(value: f64, idle: Idle) -> Option<f64> {
         Idle::Hold | Idle::Zero if value == f64::NEG_INFINITY => None,
         Idle::Hold | Idle::Zero => Some(value.min(BOUND)),
     }
-}
-
-/// Fills the template in as prometheus-adapter does for `pods` of a namespace, from its text alone.
-fn instantiate(template: &str, namespace: &str, pods: &[&str]) -> Result<String, String> {
-    let list = pods.join("|");
-    let mut instance = String::new();
-    let mut rest = template;
-    while let Some((text, after)) = rest.split_once("<<") {
-        let (action, after) = after.split_once(">>").ok_or("an action without >>")?;
-        instance += text;
-        instance += &match action.trim() {
-            ".LabelMatchers" if pods.len() == 1 => format!("namespace=\"{namespace}\",pod=\"{list}\""),
-            ".LabelMatchers" => format!("namespace=\"{namespace}\",pod=~\"{list}\""),
-            ".GroupBy" => "pod".to_owned(),
-            r#"printf "%q" (index .LabelValuesByName "namespace")"# => format!("\"{namespace}\""),
-            r#"printf "%q" (index .LabelValuesByName "pod")"# => format!("\"{list}\""),
-            other => return Err(format!("no action of a Pods rule: <<{other}>>")),
-        };
-        rest = after;
-    }
-    Ok(instance + rest)
 }
 
 fn same(want: Option<f64>, got: Option<f64>) -> bool {

@@ -22,7 +22,9 @@ pub struct Finding {
 
 impl Finding {
     pub fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self { code, place, message: message.into(), help: None }
+        let message = message.into();
+        let message = if message.contains(char::is_control) { message.chars().map(visible).collect() } else { message };
+        Self { code, place, message, help: None }
     }
 
     /// A finding about some bytes of a text that was read by itself.
@@ -49,6 +51,17 @@ impl Finding {
 
     pub fn is_error(&self) -> bool {
         self.severity() == Severity::Error
+    }
+}
+
+/// A message quotes what people wrote. A control character in it would break the line, or paint the terminal: a picture
+/// of it takes its place, one for one, so that the message gets no longer.
+fn visible(c: char) -> char {
+    match c {
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + c as u32).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '\u{2421}',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
     }
 }
 
@@ -101,6 +114,12 @@ fn edits(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_one_line_and_paints_nothing() {
+        let finding = Finding::at(Code::Ns0301, Span::default(), "a\tb\nc \u{1b}[31m \u{7f}\u{9b}1m é");
+        assert_eq!(finding.message, "a␉b␊c ␛[31m ␡\u{fffd}1m é");
+    }
 
     #[test]
     fn a_long_value_loses_its_middle() {

@@ -130,9 +130,9 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
     for (at, token) in tokens.iter().enumerate() {
         let word = token.span.of(text);
         let before = |n: usize| at.checked_sub(n).map(|at| &tokens[at]);
-        let after_offset = before(1).is_some_and(|token| token.is_word(text, "offset"))
+        let after_offset = at.checked_sub(1).is_some_and(|at| is_offset(text, tokens, at))
             || (before(1).is_some_and(|token| token.kind == TokenKind::Arithmetic)
-                && before(2).is_some_and(|token| token.is_word(text, "offset")));
+                && at.checked_sub(2).is_some_and(|at| is_offset(text, tokens, at)));
         let mut push = |code, message: String, help: &str| {
             findings.push(Finding::at(code, token.span, message).help(help));
         };
@@ -284,6 +284,16 @@ fn is_quoted_label(text: &str, tokens: &[Token], at: usize) -> bool {
     keyword.is_some_and(|keyword| {
         ["by", "without", "on", "ignoring", "group_left", "group_right"].iter().any(|word| keyword.is_word(text, word))
     })
+}
+
+/// The keyword, which stands behind an operand; a metric may have the same name.
+fn is_offset(text: &str, tokens: &[Token], at: usize) -> bool {
+    let is_operator =
+        |token: Token| ["and", "or", "unless", "atan2", "bool"].iter().any(|word| token.is_word(text, word));
+    let behind_operand = at.checked_sub(1).map(|at| tokens[at]).is_some_and(|token| {
+        matches!(token.kind, TokenKind::Close(_) | TokenKind::Word | TokenKind::Number) && !is_operator(token)
+    });
+    tokens[at].is_word(text, "offset") && behind_operand
 }
 
 /// `fill`, `fill_left`, `fill_right` behind an operator's other modifiers, `limitk` and `limit_ratio` as aggregations,

@@ -141,6 +141,7 @@ mod tests {
         "x < NaN or y > Inf",
         "vllm:num_requests_waiting{engine=~\"0|1\"}",
         "((((x))))",
+        "offset + 2 and offset offset 5m",
         "x + -(1) - -(-(2))",
         "a - b + c - d",
         "a - (b + c)",

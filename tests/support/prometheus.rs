@@ -42,14 +42,11 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// Panics with one clear line when a tool is missing: a contract that is skipped holds for nothing.
+/// Panics with one clear line when a tool is missing: what is skipped holds for nothing.
 pub fn require_tools() {
     for tool in ["prometheus", "promtool"] {
         let found = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        assert!(
-            found.is_ok(),
-            "the contract needs {tool} on the PATH: apt-get install prometheus, or a release tarball"
-        );
+        assert!(found.is_ok(), "the tests need {tool} on the PATH: apt-get install prometheus, or a release tarball");
     }
 }
 
