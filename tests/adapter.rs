@@ -1,0 +1,170 @@
+//! prometheus-adapter's own code reads what we emit, and asks Prometheus what we proved.
+//!
+//! `tests/cluster/adapter/ask` is its strict loader and its query builder, built from its published module.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use nimscale_rules::emit::adapter::{Config, rule};
+use nimscale_rules::measure::{Measure, Question, measure};
+use nimscale_rules::platform::Platform;
+use nimscale_rules::presets::presets;
+use nimscale_rules::promql::scope::Request;
+use nimscale_rules::quantity::Milli;
+use nimscale_rules::yaml;
+use serde::Deserialize;
+use serde_json::json;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Label values that would act in a template, break a string, or break YAML, if anything let them.
+const HOSTILE: &[&str] = &[
+    "<<.LabelMatchers>>",
+    "<<printf \\\"%1000000d\\\" 1>>",
+    "\\\"} or up{namespace=\\\"kube-system",
+    "{{ .x }}",
+    "$1 ${1}",
+    "\\n---\\nrules: []",
+    "\\u2028\\u0085\\ufeff\\ufffeN",
+    "é ≤ 🦀",
+    "'' # : - [ {",
+    "\\\\d+\\\\",
+];
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    discovery: Vec<String>,
+    #[serde(default)]
+    queries: Vec<String>,
+}
+
+#[test]
+fn every_rule_loads_and_asks_what_was_proved() {
+    let platform = Platform::default();
+    let measures = measures(&platform);
+    assert!(measures.len() > 75, "{} rules are few", measures.len());
+    let requests = [
+        Request { namespace: "prod", pods: &["llama-0"] },
+        Request {
+            namespace: "prod",
+            pods: &["llama-7c9d5b8f6-abcde", "llama-7c9d5b8f6-fghij", "llama-7c9d5b8f6-klmno"],
+        },
+        Request { namespace: "a\"b\\c\n<<$1>>", pods: &["x\",namespace=\"b", "`\t\u{7f}é"] },
+    ];
+    let asked: Vec<_> = measures
+        .iter()
+        .flat_map(|measure| {
+            requests.iter().map(|request| {
+                json!({"metric": measure.name, "resource": "pods", "namespace": request.namespace, "names": request.pods})
+            })
+        })
+        .collect();
+    let answer = ask(&config(&measures, &platform), &asked);
+    assert_eq!(answer.error, "");
+    assert_eq!(answer.discovery, [platform.anchor.clone()], "one call lists every rule");
+    let proved = measures
+        .iter()
+        .flat_map(|measure| requests.iter().map(|request| measure.template.instantiate(request, &platform)));
+    for (asked, proved) in answer.queries.iter().zip(proved) {
+        assert_eq!(*asked, proved);
+    }
+    assert_eq!(answer.queries.len(), asked.len());
+}
+
+#[test]
+fn renamed_labels_and_required_matchers_reach_the_query() {
+    let platform =
+        Platform::read("labels: {pod: kubernetes_pod_name}\nrequiredMatchers: {cluster: east}\n").expect("it reads");
+    let measure = compiled("x", &platform).expect("accepted");
+    let asked = json!({"metric": measure.name, "resource": "pods", "namespace": "a", "names": ["p"]});
+    let answer = ask(&config(&[measure], &platform), &[asked]);
+    let query =
+        "max by (namespace, kubernetes_pod_name) (x{cluster=\"east\",namespace=\"a\",kubernetes_pod_name=\"p\"})";
+    assert!(answer.queries[0].contains(query), "{} {:?}", answer.error, answer.queries);
+}
+
+#[test]
+fn what_our_reader_refuses_the_adapter_refuses_too() {
+    let good = config(&[compiled("x", &Platform::default()).expect("accepted")], &Platform::default());
+    for bad in [
+        good.replace("seriesQuery", "seriesquery"),
+        good.replace("rules:", "rule:"),
+        good.replace("  name:", "  names:"),
+        format!("{good}rules: []\n"),
+    ] {
+        assert!(yaml::parse::<Config>(&bad).is_err(), "{bad}");
+        assert_ne!(ask(&bad, &[]).error, "", "{bad}");
+    }
+}
+
+/// The presets, every accepted expression of the literate cases, and hostile label values.
+fn measures(platform: &Platform) -> Vec<Measure> {
+    let mut texts: Vec<String> = presets().iter().filter_map(|preset| preset.query.clone()).collect();
+    for entry in fs::read_dir(Path::new(ROOT).join("rules/cases")).expect("the cases") {
+        let file = fs::read_to_string(entry.expect("a file").path()).expect("UTF-8");
+        for block in file.split("```promql").skip(1) {
+            let (info, rest) = block.split_once('\n').expect("a block");
+            let block = rest.split("\n```").next().expect("its end");
+            if info.contains("names") {
+                texts.extend(block.lines().map(str::to_owned));
+            } else {
+                texts.push(block.to_owned());
+            }
+        }
+    }
+    texts.extend(HOSTILE.iter().map(|value| format!("x{{a=\"{value}\"}}")));
+    let hostile = texts.len() - HOSTILE.len();
+    let mut measures: Vec<Measure> = texts
+        .iter()
+        .enumerate()
+        .filter_map(|(at, text)| {
+            let measure = compiled(text, platform);
+            assert!(at < hostile || measure.is_some(), "{text} is a legal label value");
+            measure
+        })
+        .collect();
+    measures.sort_by(|a, b| a.name.cmp(&b.name));
+    measures.dedup();
+    measures
+}
+
+fn compiled(query: &str, platform: &Platform) -> Option<Measure> {
+    let target = Milli::from_thousandths(1000)?;
+    measure(&Question { query, target, namespace: None, on_idle: None, bound: None }, platform).measure
+}
+
+fn config(measures: &[Measure], platform: &Platform) -> String {
+    let rules = measures.iter().map(|measure| rule(measure, platform)).collect();
+    yaml::write(&Config { rules }).expect("it can be written")
+}
+
+/// Asks the adapter's own code.
+fn ask(config: &str, requests: &[serde_json::Value]) -> Answer {
+    let mut filter =
+        Command::new(built()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the filter runs");
+    let question = json!({"config": config, "requests": requests});
+    writeln!(filter.stdin.take().expect("piped"), "{question}").expect("it listens");
+    let output = filter.wait_with_output().expect("it ends");
+    serde_json::from_slice(&output.stdout).expect("one answer")
+}
+
+/// The filter, built when it is missing: a minute and a half once, on a small machine.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let build = Command::new(Path::new(ROOT).join("tests/cluster/build"))
+            .arg("adapter-ask")
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("tests/cluster/build runs");
+        assert!(build.status.success(), "tests/cluster/build says above what is missing");
+        let folder = String::from_utf8(build.stdout).expect("UTF-8");
+        Path::new(folder.trim_end()).join("adapter-ask")
+    })
+}
