@@ -1,0 +1,141 @@
+//! etcd, kube-apiserver and kube-controller-manager on loopback.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::pki::{Authority, Pair};
+use crate::process::Process;
+use crate::verbs::within;
+
+const SERVER: &str = "https://127.0.0.1:6443";
+
+/// Fields drop in their order: the API server ends before etcd, without which it would hold on for minutes.
+pub struct ControlPlane {
+    _manager: Process,
+    _api_server: Process,
+    _etcd: Process,
+    kubeconfig: PathBuf,
+}
+
+impl ControlPlane {
+    pub fn start(bin: &Path, directory: &Path, hpa_sync: Duration) -> anyhow::Result<Self> {
+        let logs = directory.join("logs");
+        let authority = Authority::new(&directory.join("pki"))?;
+        let server = authority.leaf(
+            "kube-apiserver",
+            None,
+            &["localhost", "kubernetes.default.svc", "127.0.0.1", "10.0.0.1"],
+        )?;
+        let admin = authority.leaf("admin", Some("system:masters"), &[])?;
+        let front_proxy = authority.leaf("front-proxy", None, &[])?;
+        let accounts = authority.leaf("service-accounts", None, &[])?;
+        let kubeconfig = directory.join("kubeconfig");
+        fs::write(&kubeconfig, kubeconfig_of(&authority.ca, &admin))?;
+
+        let etcd = Process::start(
+            "etcd",
+            Command::new(bin.join("etcd"))
+                .arg("--unsafe-no-fsync")
+                .arg(format!("--data-dir={}", directory.join("etcd").display())),
+            &logs,
+        )?;
+        let mut api_server = Process::start(
+            "kube-apiserver",
+            &mut api_server(bin, &authority, &server, &front_proxy, &accounts),
+            &logs,
+        )?;
+        within(Duration::from_secs(60), "the API server is ready", || {
+            api_server.ensure_running()?;
+            let asked = kubectl(bin, &kubeconfig).args(["get", "--raw", "/readyz"]).output()?;
+            Ok(asked.status.success())
+        })?;
+        let manager = Process::start(
+            "kube-controller-manager",
+            &mut manager(bin, &authority, &kubeconfig, &accounts, hpa_sync),
+            &logs,
+        )?;
+        Ok(Self { _manager: manager, _api_server: api_server, _etcd: etcd, kubeconfig })
+    }
+
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+}
+
+pub fn kubectl(bin: &Path, kubeconfig: &Path) -> Command {
+    let mut command = Command::new(bin.join("kubectl"));
+    command.env("KUBECONFIG", kubeconfig).env("HOME", kubeconfig.with_file_name("home"));
+    command
+}
+
+fn api_server(bin: &Path, authority: &Authority, server: &Pair, front_proxy: &Pair, accounts: &Pair) -> Command {
+    let mut command = Command::new(bin.join("kube-apiserver"));
+    let mut file = |flag: &str, path: &Path| {
+        command.arg(format!("--{flag}={}", path.display()));
+    };
+    file("tls-cert-file", &server.cert);
+    file("tls-private-key-file", &server.key);
+    file("client-ca-file", &authority.ca);
+    file("service-account-key-file", &accounts.cert);
+    file("service-account-signing-key-file", &accounts.key);
+    file("requestheader-client-ca-file", &authority.ca);
+    file("proxy-client-cert-file", &front_proxy.cert);
+    file("proxy-client-key-file", &front_proxy.key);
+    command.args([
+        "--etcd-servers=http://127.0.0.1:2379",
+        "--bind-address=127.0.0.1",
+        "--secure-port=6443",
+        // The namespace has no route to find an address by.
+        "--advertise-address=10.244.255.253",
+        "--authorization-mode=RBAC",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        "--service-cluster-ip-range=10.0.0.0/16",
+        "--requestheader-allowed-names=front-proxy",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        // Without kube-proxy the API server itself picks a backend of a Service, of two as well.
+        "--enable-aggregator-routing=true",
+    ]);
+    command
+}
+
+fn manager(bin: &Path, authority: &Authority, kubeconfig: &Path, accounts: &Pair, hpa_sync: Duration) -> Command {
+    const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
+        horizontal-pod-autoscaler-controller,namespace-controller,serviceaccount-controller,\
+        garbage-collector-controller,endpointslice-controller,disruption-controller,resourcequota-controller,\
+        clusterrole-aggregation-controller,root-ca-certificate-publisher-controller";
+    let mut command = Command::new(bin.join("kube-controller-manager"));
+    for flag in ["kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig"] {
+        command.arg(format!("--{flag}={}", kubeconfig.display()));
+    }
+    command
+        .arg(format!("--service-account-private-key-file={}", accounts.key.display()))
+        .arg(format!("--root-ca-file={}", authority.ca.display()))
+        .arg(format!("--horizontal-pod-autoscaler-sync-period={}ms", hpa_sync.as_millis()))
+        .arg(format!("--controllers={CONTROLLERS}"))
+        .args(["--leader-elect=false", "--use-service-account-credentials", "--bind-address=127.0.0.1"]);
+    command
+}
+
+fn kubeconfig_of(ca: &Path, admin: &Pair) -> String {
+    let (ca, cert, key) = (ca.display(), admin.cert.display(), admin.key.display());
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: ground\n\
+         clusters: [{{name: ground, cluster: {{server: \"{SERVER}\", certificate-authority: \"{ca}\"}}}}]\n\
+         users: [{{name: admin, user: {{client-certificate: \"{cert}\", client-key: \"{key}\"}}}}]\n\
+         contexts: [{{name: ground, context: {{cluster: ground, user: admin}}}}]\n"
+    )
+}
+
+/// The kubeconfig of a pod: its service account's own token.
+pub fn kubeconfig_of_pod(admin: &Path, token: &str) -> anyhow::Result<String> {
+    let admin = fs::read_to_string(admin)?;
+    let (head, _) = admin.split_once("users:").unwrap_or((&admin, ""));
+    Ok(format!(
+        "{head}users: [{{name: admin, user: {{token: \"{token}\"}}}}]\n\
+         contexts: [{{name: ground, context: {{cluster: ground, user: admin}}}}]\n"
+    ))
+}

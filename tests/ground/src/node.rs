@@ -1,0 +1,381 @@
+//! Play the node: make pods Running and Ready, run real programs for those that ask for one, and take them away.
+//!
+//! Pods come from the real Deployment, ReplicaSet and StatefulSet controllers. An image `ground/PROGRAM` runs that
+//! program with the container's arguments; an image of NIM serves the fleet's metrics; any other just becomes Ready.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use futures::StreamExt;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core;
+use k8s_openapi::api::core::v1::{Binding, ConfigMap, Container, ObjectReference, Pod, Secret, ServiceAccount};
+use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::control_plane::kubeconfig_of_pod;
+use crate::fleet::{Fleet, PORT, Serving};
+use crate::process::Process;
+
+const NAME: &str = "ground";
+
+/// What a program's arguments say for the kubeconfig of its service account.
+const KUBECONFIG: &str = "$(GROUND_KUBECONFIG)";
+
+pub struct Settings {
+    /// Where volumes are laid.
+    pub directory: PathBuf,
+    /// The file of Prometheus' targets.
+    pub targets: PathBuf,
+    pub bin: PathBuf,
+    pub kubeconfig: PathBuf,
+    /// How long a NIM loads before it is Ready and serves.
+    pub start_up: Duration,
+    pub fleet: Fleet,
+}
+
+/// The node; dropping it ends every pod's program.
+pub struct Node {
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    pub fn start(runtime: &Runtime, client: Client, settings: Settings) -> Self {
+        let player = Player { client, settings: Arc::new(settings), next: Arc::new(AtomicU32::new(1)) };
+        Self { task: runtime.spawn(player.play()) }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Player {
+    client: Client,
+    settings: Arc<Settings>,
+    next: Arc<AtomicU32>,
+}
+
+/// A pod that was taken on; dropping it ends its task, and with it its program or its metrics.
+struct Taken {
+    task: JoinHandle<()>,
+    address: Ipv4Addr,
+    target: Option<serde_json::Value>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = Command::new("ip").args(["addr", "del", &format!("{}/32", self.address), "dev", "lo"]).output();
+    }
+}
+
+impl Player {
+    async fn play(self) {
+        // Without the object the controllers leave a pod's address out of its Services.
+        let node = core::v1::Node {
+            metadata: ObjectMeta { name: Some(NAME.to_owned()), ..ObjectMeta::default() },
+            ..Default::default()
+        };
+        if let Err(error) = Api::all(self.client.clone()).create(&PostParams::default(), &node).await {
+            eprintln!("the node failed to register: {error}");
+        }
+        let mut taken: BTreeMap<String, Taken> = BTreeMap::new();
+        let pods: Api<Pod> = Api::all(self.client.clone());
+        let mut events = watcher(pods, watcher::Config::default()).boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Apply(pod) | Event::InitApply(pod)) => self.see(pod, &mut taken).await,
+                Ok(Event::Delete(pod)) => {
+                    taken.remove(&pod.uid().unwrap_or_default());
+                    self.write_targets(&taken);
+                }
+                Ok(Event::Init | Event::InitDone) => {}
+                Err(error) => {
+                    eprintln!("the node lost its watch: {error}");
+                    sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    async fn see(&self, pod: Pod, taken: &mut BTreeMap<String, Taken>) {
+        let uid = pod.uid().unwrap_or_default();
+        let leaving = pod.metadata.deletion_timestamp.is_some();
+        if leaving {
+            if taken.remove(&uid).is_some() {
+                self.write_targets(taken);
+            }
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+            let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+            // It may be gone already.
+            let _ = pods.delete(&pod.name_any(), &now).await;
+        } else if let Entry::Vacant(vacant) = taken.entry(uid) {
+            let address = self.address();
+            let player = self.clone();
+            let target = self.target(&pod, address);
+            let task = tokio::spawn(async move {
+                let name = pod.name_any();
+                if let Err(error) = player.run(pod, address).await {
+                    eprintln!("the node failed to run {name}: {error:#}");
+                }
+            });
+            vacant.insert(Taken { task, address, target });
+            self.write_targets(taken);
+        }
+    }
+
+    /// An address of its own, so that two backends of one Service can have the same port.
+    fn address(&self) -> Ipv4Addr {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let [_, _, high, low] = number.to_be_bytes();
+        let address = Ipv4Addr::new(10, 244, high, low);
+        let _ = Command::new("ip").args(["addr", "add", &format!("{address}/32"), "dev", "lo"]).output();
+        address
+    }
+
+    /// What Prometheus is told of a NIM's pod, as a ServiceMonitor would tell.
+    fn target(&self, pod: &Pod, address: Ipv4Addr) -> Option<serde_json::Value> {
+        let container = container(pod)?;
+        container.image.as_deref().filter(|image| is_nim(image))?;
+        let app = pod.labels().get("app").cloned().unwrap_or_default();
+        Some(json!({
+            "targets": [format!("{address}:{PORT}")],
+            "labels": {
+                "__metrics_path__": "/v1/metrics", "namespace": pod.namespace(), "pod": pod.name_any(),
+                "service": app, "job": app, "endpoint": "http-openai", "container": container.name,
+            },
+        }))
+    }
+
+    fn write_targets(&self, taken: &BTreeMap<String, Taken>) {
+        let targets: Vec<_> = taken.values().filter_map(|taken| taken.target.clone()).collect();
+        let part = self.settings.targets.with_extension("part");
+        let text = serde_json::Value::from(targets).to_string();
+        // Renamed, so that Prometheus never reads half of it.
+        let written = fs::write(&part, text).and_then(|()| fs::rename(&part, &self.settings.targets));
+        if let Err(error) = written {
+            eprintln!("the node failed to write Prometheus' targets: {error}");
+        }
+    }
+
+    /// Runs a pod until the task is aborted.
+    async fn run(&self, pod: Pod, address: Ipv4Addr) -> anyhow::Result<()> {
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &namespace);
+        self.bind(&pods, &name).await?;
+        let status = Status { pods, name: &name, address };
+        let container = container(&pod).context("a pod has a container")?;
+        let image = container.image.as_deref().unwrap_or_default();
+        if let Some(program) = image.strip_prefix("ground/") {
+            return self.program(&pod, container, program, &status).await;
+        }
+        status.write(false, 0, None).await?;
+        let _serving: Option<Serving> = if is_nim(image) {
+            sleep(self.settings.start_up).await;
+            Some(self.settings.fleet.serve(IpAddr::V4(address)).await.context("failed to serve metrics")?)
+        } else {
+            None
+        };
+        status.write(true, 0, None).await?;
+        std::future::pending().await
+    }
+
+    /// Says that the pod was scheduled here: a pod of no node is deleted without a grace.
+    async fn bind(&self, pods: &Api<Pod>, name: &str) -> anyhow::Result<()> {
+        let binding = Binding {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            target: ObjectReference {
+                kind: Some("Node".to_owned()),
+                name: Some(NAME.to_owned()),
+                ..ObjectReference::default()
+            },
+        };
+        let _: serde_json::Value = pods.create_subresource("binding", name, &PostParams::default(), &binding).await?;
+        Ok(())
+    }
+
+    /// Runs a real program, again and again when it ends, as the kubelet does.
+    async fn program(
+        &self,
+        pod: &Pod,
+        container: &Container,
+        program: &str,
+        status: &Status<'_>,
+    ) -> anyhow::Result<()> {
+        let volumes = self.volumes(pod).await?;
+        let kubeconfig = self.kubeconfig(pod).await?;
+        let mounts: Vec<(String, PathBuf)> = container
+            .volume_mounts
+            .iter()
+            .flatten()
+            .filter_map(|mount| Some((mount.mount_path.clone(), volumes.get(&mount.name)?.clone())))
+            .collect();
+        let args: Vec<String> = container
+            .args
+            .iter()
+            .flatten()
+            .map(|arg| {
+                let arg = mounts
+                    .iter()
+                    .fold(arg.clone(), |arg, (path, folder)| arg.replace(path, &folder.display().to_string()));
+                arg.replace(KUBECONFIG, &kubeconfig.display().to_string())
+                    .replace("$(POD_IP)", &status.address.to_string())
+            })
+            .collect();
+        let logs = self.settings.directory.with_file_name("logs");
+        for restarts in 0.. {
+            let mut command = Command::new(self.settings.bin.join(program));
+            let mut process =
+                Process::start(status.name, command.args(&args).env("POD_IP", status.address.to_string()), &logs)?;
+            status.write(false, restarts, None).await?;
+            let mut ready = false;
+            while !process.ended()? {
+                let is_ready = probe(container, status.address).await;
+                if is_ready != ready {
+                    ready = is_ready;
+                    status.write(ready, restarts, None).await?;
+                }
+                sleep(Duration::from_millis(300)).await;
+            }
+            status.write(false, restarts, Some("CrashLoopBackOff")).await?;
+            sleep(Duration::from_secs(1 << restarts.min(4))).await;
+        }
+        Ok(())
+    }
+
+    /// Lays the pod's volumes as they are now; a program that is started again sees what its pod was started with.
+    async fn volumes(&self, pod: &Pod) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+        let namespace = pod.namespace().unwrap_or_default();
+        let root = self.settings.directory.join(pod.uid().unwrap_or_default());
+        let mut volumes = BTreeMap::new();
+        let wanted = pod.spec.clone().and_then(|spec| spec.volumes).unwrap_or_default();
+        for volume in wanted {
+            let folder = root.join(&volume.name);
+            fs::create_dir_all(&folder)?;
+            if let Some(source) = &volume.config_map {
+                let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &namespace);
+                let map = wait_for(&maps, &source.name).await?;
+                for (key, value) in map.data.iter().flatten() {
+                    fs::write(folder.join(key), value)?;
+                }
+            }
+            if let Some(name) = volume.secret.as_ref().and_then(|source| source.secret_name.as_ref()) {
+                let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &namespace);
+                let secret = wait_for(&secrets, name).await?;
+                for (key, value) in secret.data.iter().flatten() {
+                    fs::write(folder.join(key), &value.0)?;
+                }
+            }
+            volumes.insert(volume.name.clone(), folder);
+        }
+        Ok(volumes)
+    }
+
+    /// A kubeconfig with a token of the pod's service account, or RBAC would never be tested.
+    async fn kubeconfig(&self, pod: &Pod) -> anyhow::Result<PathBuf> {
+        let spec = pod.spec.as_ref();
+        let account = spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".to_owned());
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        let request = TokenRequest {
+            spec: TokenRequestSpec { expiration_seconds: Some(86_400), ..TokenRequestSpec::default() },
+            ..TokenRequest::default()
+        };
+        let token = accounts.create_token_request(&account, &PostParams::default(), &request).await?;
+        let token = token.status.context("a token was asked for")?.token;
+        let folder = self.settings.directory.join(pod.uid().unwrap_or_default());
+        fs::create_dir_all(&folder)?;
+        let path = folder.join("kubeconfig");
+        fs::write(&path, kubeconfig_of_pod(&self.settings.kubeconfig, &token)?)?;
+        Ok(path)
+    }
+}
+
+/// The status of one pod, as its kubelet would write it.
+struct Status<'a> {
+    pods: Api<Pod>,
+    name: &'a str,
+    address: Ipv4Addr,
+}
+
+impl Status<'_> {
+    async fn write(&self, ready: bool, restarts: i32, waiting: Option<&str>) -> anyhow::Result<()> {
+        let now = k8s_openapi::jiff::Timestamp::now().to_string();
+        // The HPA takes a pod for unready for a while after its start; these pods started long ago.
+        let start = "2020-01-01T00:00:00Z";
+        let is = |yes: bool| if yes { "True" } else { "False" };
+        let condition = |kind: &str, yes: bool| json!({"type": kind, "status": is(yes), "lastTransitionTime": now});
+        let state = match waiting {
+            Some(reason) => json!({"waiting": {"reason": reason}}),
+            None => json!({"running": {"startedAt": start}}),
+        };
+        let address = self.address.to_string();
+        let status = json!({"status": {
+            "phase": "Running", "startTime": start, "hostIP": "10.244.255.254",
+            "podIP": address, "podIPs": [{"ip": address}],
+            "conditions": [condition("PodScheduled", true), condition("Initialized", true), condition("ContainersReady", ready), condition("Ready", ready)],
+            "containerStatuses": [{
+                "name": "c", "image": "c", "imageID": "c", "ready": ready, "started": waiting.is_none(),
+                "restartCount": restarts, "state": state,
+            }],
+        }});
+        self.pods.patch_status(self.name, &PatchParams::default(), &Patch::Merge(&status)).await?;
+        Ok(())
+    }
+}
+
+fn container(pod: &Pod) -> Option<&Container> {
+    pod.spec.as_ref()?.containers.first()
+}
+
+fn is_nim(image: &str) -> bool {
+    image.starts_with("nvcr.io/nim/")
+}
+
+/// Asks the readiness probe of a container; without one a running program is ready.
+async fn probe(container: &Container, address: Ipv4Addr) -> bool {
+    let Some(get) = container.readiness_probe.as_ref().and_then(|probe| probe.http_get.clone()) else {
+        return true;
+    };
+    let port = match get.port {
+        k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(port) => port,
+        k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(_) => return false,
+    };
+    let scheme = get.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
+    let url = format!("{scheme}://{address}:{port}{}", get.path.as_deref().unwrap_or("/"));
+    let asked = tokio::task::spawn_blocking(move || {
+        // The kubelet does not check the certificate either.
+        let tls = ureq::tls::TlsConfig::builder().disable_verification(true).build();
+        let agent = ureq::Agent::config_builder().tls_config(tls).timeout_global(Some(Duration::from_secs(1))).build();
+        ureq::Agent::new_with_config(agent).get(&url).call().is_ok()
+    });
+    asked.await.unwrap_or(false)
+}
+
+/// A pod waits for what its volumes name.
+async fn wait_for<T: Clone + DeserializeOwned + std::fmt::Debug>(api: &Api<T>, name: &str) -> anyhow::Result<T> {
+    for _ in 0..100 {
+        if let Some(found) = api.get_opt(name).await? {
+            return Ok(found);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    anyhow::bail!("a volume names {name}, which is not there")
+}

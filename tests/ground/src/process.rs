@@ -1,0 +1,54 @@
+//! A local program with its log, ended when it is dropped.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context;
+
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; what it prints goes to `logs/NAME.log`.
+    pub fn start(name: &str, command: &mut Command, logs: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(logs)?;
+        let log = logs.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("failed to start {name}"))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// `Some` when the program ended by itself.
+    pub fn ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Fails, with the end of its log, when the program ended by itself.
+    pub fn ensure_running(&mut self) -> anyhow::Result<()> {
+        if self.ended()? {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let end: Vec<&str> = log.lines().rev().take(5).collect();
+            let end: Vec<&str> = end.into_iter().rev().collect();
+            anyhow::bail!("{} ended:\n{}", self.name, end.join("\n"));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // etcd and the API server ignore a polite signal for minutes when the other one is gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,38 @@
+//! Prometheus, with the labels that a ServiceMonitor gives.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::Process;
+
+/// Scrapes what the node writes into [`targets`], and itself as the operator would: the anchor of every rule.
+pub fn start(directory: &Path) -> anyhow::Result<Process> {
+    let targets = targets(directory);
+    fs::write(&targets, "[]")?;
+    let config = directory.join("prometheus.yml");
+    let itself =
+        "{namespace: monitoring, pod: prometheus-0, service: prometheus, endpoint: web, container: prometheus}";
+    fs::write(
+        &config,
+        format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n\
+             - job_name: prometheus\n  static_configs: [{{targets: [\"127.0.0.1:9090\"], labels: {itself}}}]\n\
+             - job_name: nim\n  file_sd_configs: [{{files: [\"{}\"], refresh_interval: 1s}}]\n",
+            targets.display()
+        ),
+    )?;
+    Process::start(
+        "prometheus",
+        Command::new("prometheus")
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", directory.join("tsdb").display()))
+            .args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]),
+        &directory.join("logs"),
+    )
+}
+
+/// The file of the targets.
+pub fn targets(directory: &Path) -> PathBuf {
+    directory.join("targets.json")
+}

@@ -1,0 +1,110 @@
+//! The scenario that everything started with, on a real control plane: a NIM whose KV cache fills up scales from 1 to 3
+//! and back to 1.
+
+use std::process::Command;
+
+use nimscale_ground::{Ground, Options, eventually, inside};
+
+/// The NIM, as people deploy it.
+const NIM: &str = include_str!("../deploy/examples/nim-llm.yaml");
+
+/// prometheus-adapter, as its chart installs it.
+const ADAPTER: &str = include_str!("ground/manifests/adapter.yaml");
+
+/// The rule and the HPA, as people write them by hand.
+const BY_HAND: &str = r#"
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: nimscale-adapter-config, namespace: monitoring}
+data:
+  config.yaml: |
+    rules:
+    - seriesQuery: 'gpu_cache_usage_perc{namespace!="",pod!=""}'
+      resources: {overrides: {namespace: {resource: namespace}, pod: {resource: pod}}}
+      name: {as: gpu_cache_usage_perc}
+      metricsQuery: 'sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)'
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: by-hand, namespace: nim}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: meta-llama3-8b-instruct}
+  minReplicas: 1
+  maxReplicas: 10
+  metrics:
+  - type: Pods
+    pods:
+      metric: {name: gpu_cache_usage_perc}
+      target: {type: AverageValue, averageValue: 100m}
+  behavior:
+    scaleDown: {stabilizationWindowSeconds: 0, policies: [{type: Pods, value: 2, periodSeconds: 2}]}
+"#;
+
+#[test]
+fn rule_and_hpa_by_hand() {
+    inside("rule_and_hpa_by_hand", Options::default(), |ground| {
+        prepare(ground);
+        ground.apply(NIM);
+        ground.apply(BY_HAND);
+        scales_up_and_back(ground, "gpu_cache_usage_perc");
+    });
+}
+
+#[test]
+fn one_annotation_rendered_and_applied() {
+    inside("one_annotation_rendered_and_applied", Options::default(), |ground| {
+        prepare(ground);
+        let short = NIM.replace(
+            "    nimscale.dev/scale: \"1..10\"\n",
+            "    nimscale.dev/scale: \"1..10\"\n    nimscale.dev/behavior: \"down 2/2s after 0s\"\n",
+        );
+        let rendered = render(&short);
+        let dry = ground.kubectl(&["apply", "--dry-run=server", "-f", "-"], &rendered);
+        assert!(dry.accepted, "{}", dry.err);
+        ground.apply(&rendered);
+        let hpa = ground.get("hpa", "nim", "meta-llama3-8b-instruct-nimscale");
+        let name = hpa["spec"]["metrics"][0]["pods"]["metric"]["name"].as_str().expect("one Pods metric").to_owned();
+        scales_up_and_back(ground, &name);
+    });
+}
+
+/// The adapter waits for its config, and the NIM has its namespace.
+fn prepare(ground: &Ground) {
+    ground.apply(ADAPTER);
+    ground.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: nim}\n");
+    ground.fleet.total("gpu_cache_usage_perc", 0.009);
+}
+
+/// The post's values, as loads of the whole fleet: more replicas, less for each.
+fn scales_up_and_back(ground: &Ground, metric: &str) {
+    const DEPLOYMENT: &str = "meta-llama3-8b-instruct";
+    eventually("the metric is served", || {
+        let values = ground.metric("nim", metric);
+        values.len() == 1 && values[0].1 == "9m"
+    });
+    for quiet in [0.008, 0.001, 0.033, 0.056, 0.039] {
+        ground.fleet.total("gpu_cache_usage_perc", quiet);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    assert_eq!(ground.replicas("deployment", "nim", DEPLOYMENT), 1, "a quiet NIM stays alone");
+    ground.fleet.total("gpu_cache_usage_perc", 0.208);
+    ground.scales_to("deployment", "nim", DEPLOYMENT, 3);
+    ground.fleet.total("gpu_cache_usage_perc", 0.293);
+    eventually("each of three pods has a third", || {
+        let values = ground.metric("nim", metric);
+        values.len() == 3 && values.iter().all(|(_, value)| value == "97m")
+    });
+    assert_eq!(ground.replicas("deployment", "nim", DEPLOYMENT), 3, "97m each is under the target");
+    ground.fleet.total("gpu_cache_usage_perc", 0.007);
+    ground.scales_to("deployment", "nim", DEPLOYMENT, 1);
+}
+
+fn render(manifest: &str) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("nim.yaml");
+    std::fs::write(&file, manifest).expect("a file");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_nimscale")).arg("render").arg(file).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
