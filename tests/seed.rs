@@ -2,6 +2,8 @@
 //! and back to 1.
 
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use nimscale_ground::{Ground, Options, eventually, inside};
 
@@ -68,6 +70,32 @@ fn one_annotation_rendered_and_applied() {
     });
 }
 
+#[test]
+#[ignore = "takes half an hour: the windows of `balanced` are real seconds; run it with --ignored --nocapture"]
+fn in_real_time() {
+    let options = Options { hpa_sync: Duration::from_secs(15), start_up: Duration::from_secs(20) };
+    inside("in_real_time", options, |ground| {
+        const NAME: &str = "meta-llama3-8b-instruct";
+        prepare(ground);
+        ground.apply(&render(NIM));
+        let mut watch = ground.kubectl_command().args(["get", "hpa", "-n", "nim", "-w"]).spawn().expect("kubectl runs");
+        for quiet in [0.009, 0.008, 0.001, 0.033, 0.056, 0.039] {
+            ground.fleet.total("gpu_cache_usage_perc", quiet);
+            sleep(Duration::from_secs(20));
+        }
+        assert_eq!(ground.replicas("deployment", "nim", NAME), 1);
+        ground.fleet.total("gpu_cache_usage_perc", 0.208);
+        ground.scales_within(Duration::from_secs(120), "deployment", "nim", NAME, 3);
+        sleep(Duration::from_secs(40));
+        ground.fleet.total("gpu_cache_usage_perc", 0.293);
+        sleep(Duration::from_secs(60));
+        ground.fleet.total("gpu_cache_usage_perc", 0.007);
+        ground.scales_within(Duration::from_secs(1500), "deployment", "nim", NAME, 1);
+        sleep(Duration::from_secs(30));
+        watch.kill().expect("kubectl runs still");
+    });
+}
+
 /// The adapter waits for its config, and the NIM has its namespace.
 fn prepare(ground: &Ground) {
     ground.apply(ADAPTER);
@@ -84,7 +112,7 @@ fn scales_up_and_back(ground: &Ground, metric: &str) {
     });
     for quiet in [0.008, 0.001, 0.033, 0.056, 0.039] {
         ground.fleet.total("gpu_cache_usage_perc", quiet);
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        sleep(Duration::from_secs(1));
     }
     assert_eq!(ground.replicas("deployment", "nim", DEPLOYMENT), 1, "a quiet NIM stays alone");
     ground.fleet.total("gpu_cache_usage_perc", 0.208);

@@ -37,7 +37,7 @@ fn again(name: &str) {
     let status = unshare
         .args(["sh", "-c", "ip link set lo up && ip addr add 10.244.255.253/32 dev lo && exec \"$0\" \"$@\""])
         .arg(binary)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args(["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(INSIDE, "1")
         .status()
         .expect("unshare (util-linux) and ip (iproute2) make the namespace: install them");

@@ -91,18 +91,21 @@ impl Ground {
 
     /// Waits until the workload has this many replicas, and says what the HPAs say when it never has.
     pub fn scales_to(&self, kind: &str, namespace: &str, name: &str, replicas: u64) {
+        self.scales_within(PATIENCE, kind, namespace, name, replicas);
+    }
+
+    /// [`Self::scales_to`] with another patience: windows that are written in an HPA are real seconds.
+    pub fn scales_within(&self, patience: Duration, kind: &str, namespace: &str, name: &str, replicas: u64) {
         let what = format!("{kind} {namespace}/{name} has {replicas} replicas");
-        let reached = within(PATIENCE, &what, || Ok(self.replicas(kind, namespace, name) == replicas));
+        let reached = within(patience, &what, || Ok(self.replicas(kind, namespace, name) == replicas));
         if let Err(error) = reached {
             let hpas = self.kubectl(&["describe", "hpa", "-n", namespace], "").out;
             panic!("{error:#}\n{hpas}");
         }
     }
 
-    /// A shell command that talks to this ground, for people.
-    pub fn shell(&self) -> Command {
-        let mut command = Command::new("sh");
-        command.env("KUBECONFIG", &self.kubeconfig);
-        command
+    /// `kubectl` itself, for what needs more than its last word: `get -w`.
+    pub fn kubectl_command(&self) -> Command {
+        kubectl(&self.bin, &self.kubeconfig)
     }
 }
