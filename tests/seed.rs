@@ -1,17 +1,11 @@
 //! The scenario that everything started with, on a real control plane: a NIM whose KV cache fills up scales from 1 to 3
 //! and back to 1.
 
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
+use nimscale_ground::scenario::{self, NIM};
 use nimscale_ground::{Ground, Options, eventually, inside};
-
-/// The NIM, as people deploy it.
-const NIM: &str = include_str!("../deploy/examples/nim-llm.yaml");
-
-/// prometheus-adapter, as its chart installs it.
-const ADAPTER: &str = include_str!("ground/manifests/adapter.yaml");
 
 /// The rule and the HPA, as people write them by hand.
 const BY_HAND: &str = r#"
@@ -45,7 +39,7 @@ spec:
 #[test]
 fn rule_and_hpa_by_hand() {
     inside("rule_and_hpa_by_hand", Options::default(), |ground| {
-        prepare(ground);
+        ground.install();
         ground.apply(NIM);
         ground.apply(BY_HAND);
         scales_up_and_back(ground, "gpu_cache_usage_perc");
@@ -55,7 +49,7 @@ fn rule_and_hpa_by_hand() {
 #[test]
 fn one_annotation_rendered_and_applied() {
     inside("one_annotation_rendered_and_applied", Options::default(), |ground| {
-        prepare(ground);
+        ground.install();
         let short = NIM.replace(
             "    nimscale.dev/scale: \"1..10\"\n",
             "    nimscale.dev/scale: \"1..10\"\n    nimscale.dev/behavior: \"down 2/2s after 0s\"\n",
@@ -64,8 +58,7 @@ fn one_annotation_rendered_and_applied() {
         let dry = ground.kubectl(&["apply", "--dry-run=server", "-f", "-"], &rendered);
         assert!(dry.accepted, "{}", dry.err);
         ground.apply(&rendered);
-        let hpa = ground.get("hpa", "nim", "meta-llama3-8b-instruct-nimscale");
-        let name = hpa["spec"]["metrics"][0]["pods"]["metric"]["name"].as_str().expect("one Pods metric").to_owned();
+        let name = ground.metric_of("meta-llama3-8b-instruct-nimscale");
         scales_up_and_back(ground, &name);
     });
 }
@@ -76,7 +69,7 @@ fn in_real_time() {
     let options = Options { hpa_sync: Duration::from_secs(15), start_up: Duration::from_secs(20) };
     inside("in_real_time", options, |ground| {
         const NAME: &str = "meta-llama3-8b-instruct";
-        prepare(ground);
+        ground.install();
         ground.apply(&render(NIM));
         let mut watch = ground.kubectl_command().args(["get", "hpa", "-n", "nim", "-w"]).spawn().expect("kubectl runs");
         for quiet in [0.009, 0.008, 0.001, 0.033, 0.056, 0.039] {
@@ -92,15 +85,8 @@ fn in_real_time() {
         ground.fleet.total("gpu_cache_usage_perc", 0.007);
         ground.scales_within(Duration::from_secs(1500), "deployment", "nim", NAME, 1);
         sleep(Duration::from_secs(30));
-        watch.kill().expect("kubectl runs still");
+        watch.kill().and_then(|()| watch.wait()).expect("kubectl runs still");
     });
-}
-
-/// The adapter waits for its config, and the NIM has its namespace.
-fn prepare(ground: &Ground) {
-    ground.apply(ADAPTER);
-    ground.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: nim}\n");
-    ground.fleet.total("gpu_cache_usage_perc", 0.009);
 }
 
 /// The post's values, as loads of the whole fleet: more replicas, less for each.
@@ -128,11 +114,5 @@ fn scales_up_and_back(ground: &Ground, metric: &str) {
 }
 
 fn render(manifest: &str) -> String {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("nim.yaml");
-    std::fs::write(&file, manifest).expect("a file");
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_nimscale")).arg("render").arg(file).output().expect("the binary runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    scenario::render(env!("CARGO_BIN_EXE_nimscale"), manifest)
 }

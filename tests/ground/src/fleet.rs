@@ -1,9 +1,10 @@
-//! Play a fleet of NIMs: each pod serves metrics whose values the test sets.
+//! Play a fleet of NIMs: each pod serves metrics, of values that the test sets or of a load that the pods share.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::State;
@@ -14,15 +15,38 @@ use tokio::task::JoinHandle;
 /// The port of a NIM.
 pub const PORT: u16 = 8000;
 
+/// The upper edges of the buckets of a NIM's time to first token, in seconds.
+const EDGES: [f64; 16] = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
 /// What the pods of the fleet report.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
     state: Arc<Mutex<Load>>,
 }
 
+/// Requests that the pods share, and what they do to a pod: more replicas really lower its KV cache, queue and latency.
+#[derive(Clone, Copy, Debug)]
+pub struct Model {
+    pub requests_per_second: f64,
+    /// How long one request holds its slot.
+    pub seconds_per_request: f64,
+    /// Requests that one pod works on at a time; the rest waits.
+    pub slots: f64,
+    pub names: Names,
+}
+
+/// What a server calls its metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    Nim1,
+    /// vLLM's, and NIM 2.x's.
+    Vllm,
+}
+
 #[derive(Debug, Default)]
 struct Load {
     values: BTreeMap<String, Value>,
+    model: Option<Model>,
     /// Pods that serve now.
     serving: usize,
 }
@@ -36,47 +60,32 @@ enum Value {
 }
 
 impl Fleet {
-    /// Offers a load that the serving pods share: more replicas, less for each.
+    /// Offers a load of one gauge that the serving pods share: more replicas, less for each.
     pub fn total(&self, metric: &str, value: f64) {
         self.load().values.insert(metric.to_owned(), Value::Total(value));
     }
 
-    /// Lets every pod report the same value.
+    /// Lets every pod report the same value of a gauge.
     pub fn each(&self, metric: &str, value: f64) {
         self.load().values.insert(metric.to_owned(), Value::Each(value));
     }
 
-    /// Lets no pod report the metric.
-    pub fn nothing(&self, metric: &str) {
-        self.load().values.remove(metric);
+    /// Offers requests that the serving pods share.
+    pub fn offer(&self, model: Model) {
+        self.load().model = Some(model);
     }
 
-    /// Serves one pod's metrics at its address until the task is aborted by [`Serving`]'s end.
+    /// Serves one pod's metrics at its address until what is returned is dropped.
     pub(crate) async fn serve(&self, address: IpAddr) -> std::io::Result<Serving> {
         let listener = TcpListener::bind((address, PORT)).await?;
-        let router = Router::new().route("/v1/metrics", get(Self::metrics)).route("/metrics", get(Self::metrics));
-        let fleet = self.clone();
+        let pod = PodMetrics { fleet: self.clone(), first_tokens: Arc::new(Mutex::new(FirstTokens::new())) };
+        let router = Router::new().route("/v1/metrics", get(metrics)).with_state(pod);
         self.load().serving += 1;
         let task = tokio::spawn(async move {
             // It ends with the pod.
-            let _ = axum::serve(listener, router.with_state(fleet)).await;
+            let _ = axum::serve(listener, router).await;
         });
         Ok(Serving { fleet: self.clone(), task })
-    }
-
-    async fn metrics(State(fleet): State<Self>) -> String {
-        let load = fleet.load();
-        let mut text = String::new();
-        for (metric, value) in &load.values {
-            let value = match value {
-                Value::Total(total) => total / load.serving.max(1) as f64,
-                Value::Each(value) => *value,
-            };
-            let value = if value == f64::INFINITY { "+Inf".to_owned() } else { value.to_string() };
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "# TYPE {metric} gauge\n{metric}{{model_name=\"meta/llama3-8b-instruct\"}} {value}");
-        }
-        text
     }
 
     fn load(&self) -> MutexGuard<'_, Load> {
@@ -94,5 +103,84 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
         self.fleet.load().serving -= 1;
+    }
+}
+
+/// What one pod serves.
+#[derive(Clone)]
+struct PodMetrics {
+    fleet: Fleet,
+    first_tokens: Arc<Mutex<FirstTokens>>,
+}
+
+/// The histogram of one pod: its counters only grow, from the pod's own start.
+struct FirstTokens {
+    last: Instant,
+    /// Not cumulative; the last one is over every edge.
+    buckets: [f64; EDGES.len() + 1],
+    sum: f64,
+}
+
+impl FirstTokens {
+    fn new() -> Self {
+        Self { last: Instant::now(), buckets: [0.0; EDGES.len() + 1], sum: 0.0 }
+    }
+
+    /// Requests since the last scrape, all with the same latency.
+    fn add(&mut self, per_second: f64, latency: f64) {
+        let requests = per_second * self.last.elapsed().as_secs_f64();
+        self.last = Instant::now();
+        self.buckets[EDGES.partition_point(|edge| *edge < latency)] += requests;
+        self.sum += requests * latency;
+    }
+
+    fn write(&self, text: &mut String, name: &str, labels: &str) -> std::fmt::Result {
+        writeln!(text, "# TYPE {name} histogram")?;
+        let mut count = 0.0;
+        for (at, requests) in self.buckets.iter().enumerate() {
+            count += requests;
+            let edge = EDGES.get(at).map_or_else(|| "+Inf".to_owned(), |edge| format!("{edge:?}"));
+            writeln!(text, "{name}_bucket{{le=\"{edge}\",{labels}}} {count}")?;
+        }
+        writeln!(text, "{name}_sum{{{labels}}} {}\n{name}_count{{{labels}}} {count}", self.sum)
+    }
+}
+
+async fn metrics(State(pod): State<PodMetrics>) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = pod.write(&mut text);
+    text
+}
+
+impl PodMetrics {
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        let load = self.fleet.load();
+        let pods = load.serving.max(1) as f64;
+        for (metric, value) in &load.values {
+            let value = match value {
+                Value::Total(total) => total / pods,
+                Value::Each(value) => *value,
+            };
+            let value = if value == f64::INFINITY { "+Inf".to_owned() } else { value.to_string() };
+            writeln!(text, "# TYPE {metric} gauge\n{metric}{{model_name=\"meta/llama3-8b-instruct\"}} {value}")?;
+        }
+        let Some(model) = load.model else { return Ok(()) };
+        let (prefix, cache, labels) = match model.names {
+            Names::Nim1 => ("", "gpu_cache_usage_perc", "model_name=\"meta/llama3-8b-instruct\""),
+            Names::Vllm => ("vllm:", "kv_cache_usage_perc", "engine=\"0\",model_name=\"meta/llama3-8b-instruct\""),
+        };
+        let per_second = model.requests_per_second / pods;
+        let busy = per_second * model.seconds_per_request;
+        let (running, waiting) = (busy.min(model.slots), (busy - model.slots).max(0.0));
+        for (name, value) in
+            [(cache, running / model.slots), ("num_requests_running", running), ("num_requests_waiting", waiting)]
+        {
+            writeln!(text, "# TYPE {prefix}{name} gauge\n{prefix}{name}{{{labels}}} {value}")?;
+        }
+        let mut first_tokens = self.first_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        // A tenth of a second, and what every request in front takes of a slot.
+        first_tokens.add(per_second, 0.1 + waiting / model.slots * model.seconds_per_request);
+        first_tokens.write(text, &format!("{prefix}time_to_first_token_seconds"), labels)
     }
 }

@@ -11,15 +11,16 @@ mod node;
 mod pki;
 mod process;
 mod prometheus;
+pub mod scenario;
 mod verbs;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-pub use fleet::Fleet;
+pub use fleet::{Fleet, Model, Names};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-pub use namespace::inside;
+pub use namespace::{inside, play};
 pub use verbs::{Applied, eventually};
 
 use control_plane::ControlPlane;
@@ -82,6 +83,11 @@ impl Ground {
     /// The admin's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The folder of the programs, `kubectl` among them.
+    pub fn programs(&self) -> &Path {
+        &self.bin
     }
 
     /// Keeps the logs of a failed test, and says where.

@@ -1,8 +1,13 @@
 //! Run a test in a network and a process namespace of its own.
 
 use std::env;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Context;
 
 use crate::{Ground, Options};
 
@@ -14,8 +19,11 @@ const INSIDE: &str = "NIMSCALE_GROUND_INSIDE";
 /// `name` is the test's own name. A panic of `body` keeps the logs and says where they are. Whatever ends the process
 /// outside (a panic, Ctrl-C, a kill) ends the one inside and all that it started.
 pub fn inside(name: &str, options: Options, body: impl FnOnce(&Ground)) {
-    if env::var_os(INSIDE).is_none() {
-        return again(name);
+    if !is_inside() {
+        let mut again = again(&["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"]);
+        let status = again.status().expect(MISSING);
+        assert!(status.success(), "{name} failed inside its namespace: see above");
+        return;
     }
     let ground = Ground::start(options).unwrap_or_else(|error| panic!("failed to start the ground: {error:#}"));
     match catch_unwind(AssertUnwindSafe(|| body(&ground))) {
@@ -27,21 +35,42 @@ pub fn inside(name: &str, options: Options, body: impl FnOnce(&Ground)) {
     }
 }
 
-fn again(name: &str) {
-    let binary = env::current_exe().expect("a test has a binary");
+/// Runs `body` on a fresh ground for a person; from outside says how to look at it from another terminal.
+pub fn play(options: Options, body: impl FnOnce(&Ground)) -> anyhow::Result<()> {
+    if is_inside() {
+        body(&Ground::start(options)?);
+        return Ok(());
+    }
+    let mut again = again(&[]).spawn().context(MISSING)?;
+    let unshare = again.id();
+    let children = format!("/proc/{unshare}/task/{unshare}/children");
+    let child = || fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
+    while child().is_empty() && again.try_wait()?.is_none() {
+        sleep(Duration::from_millis(50));
+    }
+    println!("from another terminal: nsenter --net --pid --mount --target {} sh", child());
+    anyhow::ensure!(again.wait()?.success(), "the ground ended with an error");
+    Ok(())
+}
+
+const MISSING: &str = "unshare (util-linux) and ip (iproute2) make the namespace: install them";
+
+fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
+/// This binary again, in namespaces of its own.
+fn again(args: &[&str]) -> Command {
+    let binary = env::current_exe().expect("a running program has a binary");
     let mut unshare = Command::new("unshare");
     unshare.args(["--net", "--pid", "--mount-proc", "--fork", "--kill-child"]);
     if !is_root() {
         unshare.arg("--map-root-user");
     }
-    let status = unshare
-        .args(["sh", "-c", "ip link set lo up && ip addr add 10.244.255.253/32 dev lo && exec \"$0\" \"$@\""])
-        .arg(binary)
-        .args(["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"])
-        .env(INSIDE, "1")
-        .status()
-        .expect("unshare (util-linux) and ip (iproute2) make the namespace: install them");
-    assert!(status.success(), "{name} failed inside its namespace: see above");
+    // 10.244.255.253 is the API server's: a namespace without a route has no other address.
+    let enter = "ip link set lo up && ip addr add 10.244.255.253/32 dev lo && exec \"$0\" \"$@\"";
+    unshare.args(["sh", "-c", enter]).arg(binary).args(args).env(INSIDE, "1");
+    unshare
 }
 
 fn is_root() -> bool {

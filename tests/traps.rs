@@ -1,0 +1,212 @@
+//! The traps that the design goes around, each reproduced on the real control plane: they are why it is as it is.
+
+use nimscale_ground::scenario::{self, ADAPTER, NIM, config};
+use nimscale_ground::{Ground, Model, Names, Options, eventually, inside};
+
+#[test]
+fn overload_scales_up_and_never_down() {
+    inside("overload_scales_up_and_never_down", Options::default(), |ground| {
+        ground.install();
+        let short = NIM.replace("1..10\"", "1..4\"\n    nimscale.dev/behavior: \"up 4/1s; down 1/1s after 0s\"");
+        let rendered = render(&short);
+        ground.apply(&rendered);
+        ground.fleet.each("gpu_cache_usage_perc", f64::INFINITY);
+        ground.scales_to("deployment", "nim", NIM_NAME, 4);
+        let metric = ground.metric_of("meta-llama3-8b-instruct-nimscale");
+        eventually("+Inf reads as the bound", || {
+            let values = ground.metric("nim", &metric);
+            values.len() == 4 && values.iter().all(|(_, value)| value == "1k")
+        });
+        for _ in 0..5 {
+            assert_eq!(ground.replicas("deployment", "nim", NIM_NAME), 4, "overload holds");
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        // The same with a bound of 1e12: the HPA casts to int32, and overload becomes a scale-down.
+        let mutant = rendered.replace(", 1000) > -Inf", ", 1000000000000) > -Inf");
+        assert_ne!(mutant, rendered);
+        ground.apply(&mutant);
+        roll(ground);
+        eventually("a bound of 1e12 scales down under overload", || ground.replicas("deployment", "nim", NIM_NAME) < 4);
+    });
+}
+
+#[test]
+fn an_adapter_with_a_bad_rule_dies_at_its_roll_while_the_old_one_serves() {
+    inside("an_adapter_with_a_bad_rule_dies_at_its_roll_while_the_old_one_serves", Options::default(), |ground| {
+        ground.install();
+        ground.fleet.each("gpu_cache_usage_perc", 0.05);
+        ground.apply(&render(NIM));
+        let metric = ground.metric_of("meta-llama3-8b-instruct-nimscale");
+        eventually("the metric is served", || !ground.metric("nim", &metric).is_empty());
+        let good = ground.get("configmap", "monitoring", "nimscale-adapter-config");
+        let good = good["data"]["config.yaml"].as_str().expect("a config").to_owned();
+        let bad = good.replace("<<.GroupBy>>", "<<.GroupBy");
+        ground.apply(&config(&bad));
+        roll_begins(ground);
+        eventually("the new adapter dies again and again", || {
+            let pods = ground.kubectl(&["get", "pods", "-n", "monitoring", "-o", "jsonpath={..restartCount}"], "").out;
+            pods.split(' ').any(|count| count.parse::<u32>().is_ok_and(|count| count >= 2))
+        });
+        assert!(!ground.metric("nim", &metric).is_empty(), "the old one serves");
+        ground.apply(&config(&good));
+        roll_begins(ground);
+        let rolled = ground
+            .kubectl(&["rollout", "status", "deployment/prometheus-adapter", "-n", "monitoring", "--timeout=60s"], "");
+        assert!(rolled.accepted, "{}", rolled.err);
+        eventually("the metric is served again", || !ground.metric("nim", &metric).is_empty());
+    });
+}
+
+#[test]
+fn one_bad_series_query_stops_the_discovery_of_all() {
+    inside("one_bad_series_query_stops_the_discovery_of_all", Options::default(), |ground| {
+        ground.install();
+        ground.fleet.each("gpu_cache_usage_perc", 0.05);
+        ground.apply(&render(NIM));
+        let metric = ground.metric_of("meta-llama3-8b-instruct-nimscale");
+        eventually("the metric is served", || !ground.metric("nim", &metric).is_empty());
+        let good = ground.get("configmap", "monitoring", "nimscale-adapter-config");
+        let good = good["data"]["config.yaml"].as_str().expect("a config").to_owned();
+        let bad_rule = "- {seriesQuery: 'rate(up[5m])', resources: {overrides: {namespace: {resource: namespace}}}, name: \
+                        {as: bad}, metricsQuery: 'up'}\n";
+        ground.apply(&config(&format!("{good}{bad_rule}")));
+        roll(ground);
+        let names = || {
+            let listed = ground.raw("/apis/custom.metrics.k8s.io/v1beta1").unwrap_or_default();
+            listed["resources"].as_array().map_or(0, Vec::len)
+        };
+        for _ in 0..8 {
+            assert_eq!(names(), 0, "nothing is listed, though the adapter is Ready");
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+        ground.apply(&config(&good));
+        roll(ground);
+        eventually("the names are listed again", || names() > 0);
+    });
+}
+
+#[test]
+fn an_apply_of_replicas_resets_what_the_hpa_chose() {
+    inside("an_apply_of_replicas_resets_what_the_hpa_chose", Options::default(), |ground| {
+        ground.install();
+        let manifest = NIM
+            .replace("1..10\"", "1..10\"\n    nimscale.dev/behavior: \"up 4/1s\"")
+            .replace("spec:\n  selector:", "spec:\n  replicas: 1\n  selector:");
+        assert_ne!(manifest, NIM);
+        ground.fleet.total("gpu_cache_usage_perc", 0.25);
+        ground.apply(&render(&manifest));
+        ground.scales_to("deployment", "nim", NIM_NAME, 3);
+        ground.apply(&manifest);
+        assert_eq!(ground.replicas("deployment", "nim", NIM_NAME), 1, "the line in the manifest wins, for a while");
+        ground.scales_to("deployment", "nim", NIM_NAME, 3);
+    });
+}
+
+#[test]
+fn a_metric_is_listed_before_its_first_pod_exists() {
+    inside("a_metric_is_listed_before_its_first_pod_exists", Options::default(), |ground| {
+        ground.install();
+        // The rules alone: no workload has ever run.
+        let rendered = render(NIM);
+        let rules = rendered.split("---\n").find(|text| text.contains("kind: ConfigMap")).expect("the rules");
+        ground.apply(rules);
+        eventually("the metric is listed", || {
+            let listed = ground.raw("/apis/custom.metrics.k8s.io/v1beta1").unwrap_or_default();
+            listed.to_string().contains("pods/nimscale_gpu_cache_usage_perc_")
+        });
+    });
+}
+
+#[test]
+fn a_hostile_name_reads_another_namespace_only_without_quotes() {
+    inside("a_hostile_name_reads_another_namespace_only_without_quotes", Options::default(), |ground| {
+        ground.apply(ADAPTER);
+        ground.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: nim}\n");
+        ground.fleet.each("gpu_cache_usage_perc", 0.05);
+        ground.apply(NIM);
+        // A Deployment's metric is listed by a series with its label; here the service has the Deployment's name.
+        let rule = |name: &str, workload: &str| {
+            format!(
+                "- seriesQuery: gpu_cache_usage_perc\n  resources: {{overrides: {{namespace: {{resource: namespace}}, \
+                 service: {{group: apps, resource: deployment}}}}}}\n  name: {{as: {name}}}\n  metricsQuery: \
+                 'label_replace(max(gpu_cache_usage_perc{{namespace=<<printf \"%q\" (index .LabelValuesByName \
+                 \"namespace\")>>,pod=~{workload}}}), \"service\", <<printf \"%q\" (index .LabelValuesByName \
+                 \"service\")>>, \"\", \"\")'\n"
+            )
+        };
+        let bare = rule("bare", "\"<<index .LabelValuesByName \"service\">>-.*\"");
+        let quoted = rule("quoted", "<<printf \"%q\" (printf \"%s-.*\" (index .LabelValuesByName \"service\"))>>");
+        ground.apply(&config(&format!("rules:\n{bare}{quoted}")));
+        // Asked from a namespace that has no NIM; the name closes the matcher and reads the other one's.
+        let ask = |metric: &str, name: &str| {
+            let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            ground.raw(&format!(
+                "/apis/custom.metrics.k8s.io/v1beta1/namespaces/default/deployments.apps/{name}/{metric}"
+            ))
+        };
+        let hostile = "zz\"} or gpu_cache_usage_perc{namespace=\"nim\",pod!~\"zz";
+        eventually("without quotes the name reads another namespace", || {
+            ask("bare", hostile).is_ok_and(|answer| answer["items"][0]["value"] == "50m")
+        });
+        let own = ground
+            .raw("/apis/custom.metrics.k8s.io/v1beta1/namespaces/nim/deployments.apps/meta-llama3-8b-instruct/quoted");
+        assert_eq!(own.expect("its own namespace reads it")["items"][0]["value"], "50m");
+        assert!(ask("quoted", hostile).is_err(), "with quotes it reads nothing");
+    });
+}
+
+#[test]
+fn every_preset_is_served_for_both_kinds() {
+    inside("every_preset_is_served_for_both_kinds", Options::default(), |ground| {
+        ground.install();
+        let model = |names| Model { requests_per_second: 8.0, seconds_per_request: 2.0, slots: 8.0, names };
+        let annotated = NIM.replace(
+            "    nimscale.dev/keep: \"gpu_cache_usage_perc < 0.1\"\n",
+            "    nimscale.dev/behavior: \"up off; down off\"\n",
+        );
+        let annotated = annotated.replace("\"1..10\"", "\"1..10 kv-cache<75% queue-depth<8 ttft-p95<2.5s\"");
+        let stateful = annotated
+            .replace("kind: Deployment", "kind: StatefulSet")
+            .replace("meta-llama3-8b-instruct", "my-nim")
+            .replace("\nspec:\n", "\nspec:\n  serviceName: my-nim\n");
+        let rendered = render(&format!("{annotated}---\n{stateful}"));
+        let dry = ground.kubectl(&["apply", "--dry-run=server", "-f", "-"], &rendered);
+        assert!(dry.accepted, "{}", dry.err);
+        ground.apply(&rendered);
+        let hpa = ground.get("hpa", "nim", "my-nim-nimscale");
+        let metrics = hpa["spec"]["metrics"].as_array().expect("metrics").clone();
+        assert_eq!(metrics.len(), 3);
+        for names in [Names::Nim1, Names::Vllm] {
+            ground.fleet.offer(model(names));
+            for metric in &metrics {
+                let name = metric["pods"]["metric"]["name"].as_str().expect("a name");
+                eventually(&format!("{name} has a value for a pod of each kind, {names:?}"), || {
+                    let values = ground.metric("nim", name);
+                    let of = |prefix: &str| values.iter().any(|(pod, value)| pod.starts_with(prefix) && value != "0");
+                    // Two pods share 8 requests a second: each has 8 in its slots, and none waits.
+                    let may_be_zero = name.contains("num_requests_waiting");
+                    values.len() == 2 && (may_be_zero || (of("my-nim-0") && of("meta-llama3-")))
+                });
+            }
+        }
+    });
+}
+
+const NIM_NAME: &str = "meta-llama3-8b-instruct";
+
+/// Restarts the adapter and waits until the new one has taken over.
+fn roll(ground: &Ground) {
+    roll_begins(ground);
+    let rolled = ground
+        .kubectl(&["rollout", "status", "deployment/prometheus-adapter", "-n", "monitoring", "--timeout=60s"], "");
+    assert!(rolled.accepted, "{}", rolled.err);
+}
+
+fn roll_begins(ground: &Ground) {
+    let restarted = ground.kubectl(&["rollout", "restart", "deployment/prometheus-adapter", "-n", "monitoring"], "");
+    assert!(restarted.accepted, "{}", restarted.err);
+}
+
+fn render(manifest: &str) -> String {
+    scenario::render(env!("CARGO_BIN_EXE_nimscale"), manifest)
+}
