@@ -2,9 +2,10 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Command;
-use std::thread::sleep;
+use std::process::{self, Command, Stdio};
+use std::thread::{self, sleep};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -20,11 +21,20 @@ const INSIDE: &str = "NIMSCALE_GROUND_INSIDE";
 /// outside (a panic, Ctrl-C, a kill) ends the one inside and all that it started.
 pub fn inside(name: &str, options: Options, body: impl FnOnce(&Ground)) {
     if !is_inside() {
-        let mut again = again(&["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"]);
-        let status = again.status().expect(MISSING);
+        let args = ["--exact", name, "--nocapture", "--test-threads=1", "--include-ignored"];
+        let mut again = again(&args).stdin(Stdio::piped()).spawn().expect(MISSING);
+        // Held, and never written: it closes when this process ends, whatever ends it. `wait` would close it at once.
+        let lifeline = again.stdin.take();
+        let status = again.wait().expect("a child can be waited for");
+        drop(lifeline);
         assert!(status.success(), "{name} failed inside its namespace: see above");
         return;
     }
+    thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        // The outside is gone. This is the namespace's first process: with it all others end.
+        process::exit(1);
+    });
     let ground = Ground::start(options).unwrap_or_else(|error| panic!("failed to start the ground: {error:#}"));
     match catch_unwind(AssertUnwindSafe(|| body(&ground))) {
         Ok(()) => drop(ground),
@@ -41,7 +51,10 @@ pub fn play(options: Options, body: impl FnOnce(&Ground)) -> anyhow::Result<()> 
         body(&Ground::start(options)?);
         return Ok(());
     }
-    let mut again = again(&[]).spawn().context(MISSING)?;
+    let mut again = again(&[]).stdin(Stdio::piped()).spawn().context(MISSING)?;
+    // The input goes through this process, so that its end, by whatever, ends the ground.
+    let mut input = again.stdin.take().context("the input is a pipe")?;
+    thread::spawn(move || io::copy(&mut io::stdin(), &mut input));
     let unshare = again.id();
     let children = format!("/proc/{unshare}/task/{unshare}/children");
     let child = || fs::read_to_string(&children).unwrap_or_default().trim().to_owned();
