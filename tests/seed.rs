@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nimscale_ground::scenario::{self, NIM};
-use nimscale_ground::{Ground, Options, eventually, inside};
+use nimscale_ground::{Ground, Options, Version, eventually, inside};
 
 /// The rule and the HPA, as people write them by hand.
 const BY_HAND: &str = r#"
@@ -48,25 +48,34 @@ fn rule_and_hpa_by_hand() {
 
 #[test]
 fn one_annotation_rendered_and_applied() {
-    inside("one_annotation_rendered_and_applied", Options::default(), |ground| {
-        ground.install();
-        let short = NIM.replace(
-            "    nimscale.dev/scale: \"1..10\"\n",
-            "    nimscale.dev/scale: \"1..10\"\n    nimscale.dev/behavior: \"down 2/2s after 0s\"\n",
-        );
-        let rendered = render(&short);
-        let dry = ground.kubectl(&["apply", "--dry-run=server", "-f", "-"], &rendered);
-        assert!(dry.accepted, "{}", dry.err);
-        ground.apply(&rendered);
-        let name = ground.metric_of("meta-llama3-8b-instruct-nimscale");
-        scales_up_and_back(ground, &name);
-    });
+    inside("one_annotation_rendered_and_applied", Options::default(), one_annotation);
+}
+
+#[test]
+fn one_annotation_on_prometheus_3() {
+    let options = Options { prometheus: Version::V3, ..Options::default() };
+    inside("one_annotation_on_prometheus_3", options, one_annotation);
+}
+
+fn one_annotation(ground: &Ground) {
+    ground.install();
+    let short = NIM.replace(
+        "    nimscale.dev/scale: \"1..10\"\n",
+        "    nimscale.dev/scale: \"1..10\"\n    nimscale.dev/behavior: \"down 2/2s after 0s\"\n",
+    );
+    let rendered = render(&short);
+    let dry = ground.kubectl(&["apply", "--dry-run=server", "-f", "-"], &rendered);
+    assert!(dry.accepted, "{}", dry.err);
+    ground.apply(&rendered);
+    let name = ground.metric_of("meta-llama3-8b-instruct-nimscale");
+    scales_up_and_back(ground, &name);
 }
 
 #[test]
 #[ignore = "takes half an hour: the windows of `balanced` are real seconds; run it with --ignored --nocapture"]
 fn in_real_time() {
-    let options = Options { hpa_sync: Duration::from_secs(15), start_up: Duration::from_secs(20) };
+    let options =
+        Options { hpa_sync: Duration::from_secs(15), start_up: Duration::from_secs(20), ..Options::default() };
     inside("in_real_time", options, |ground| {
         const NAME: &str = "meta-llama3-8b-instruct";
         ground.install();

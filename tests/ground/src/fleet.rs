@@ -70,9 +70,11 @@ impl Fleet {
         self.load().values.insert(metric.to_owned(), Value::Each(value));
     }
 
-    /// Offers requests that the serving pods share.
+    /// Offers requests that the serving pods share, in place of all values that were set.
     pub fn offer(&self, model: Model) {
-        self.load().model = Some(model);
+        let mut load = self.load();
+        load.values.clear();
+        load.model = Some(model);
     }
 
     /// Serves one pod's metrics at its address until what is returned is dropped.

@@ -21,7 +21,7 @@ use anyhow::Context;
 pub use fleet::{Fleet, Model, Names};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 pub use namespace::{inside, play};
-pub use verbs::{Applied, eventually};
+pub use verbs::{Applied, Watched, eventually};
 
 use control_plane::ControlPlane;
 use node::Node;
@@ -34,11 +34,28 @@ pub struct Options {
     pub hpa_sync: Duration,
     /// How long a NIM loads its model before it is ready.
     pub start_up: Duration,
+    /// Scrapes each NIM twice, as two Services with the same labels make Prometheus do.
+    pub scrape_twice: bool,
+    pub prometheus: Version,
+}
+
+/// Which Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Debian's 2.42.
+    Debian,
+    /// 3.x, from its module.
+    V3,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { hpa_sync: Duration::from_secs(1), start_up: Duration::from_millis(500) }
+        Self {
+            hpa_sync: Duration::from_secs(1),
+            start_up: Duration::from_millis(500),
+            scrape_twice: false,
+            prometheus: Version::Debian,
+        }
     }
 }
 
@@ -64,7 +81,7 @@ impl Ground {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let client = runtime.block_on(client(&kubeconfig))?;
         let fleet = Fleet::default();
-        let prometheus = prometheus::start(directory.path())?;
+        let prometheus = prometheus::start(&bin, options.prometheus, directory.path())?;
         let node = Node::start(
             &runtime,
             client,
@@ -74,6 +91,7 @@ impl Ground {
                 bin: bin.clone(),
                 kubeconfig: kubeconfig.clone(),
                 start_up: options.start_up,
+                scrape_twice: options.scrape_twice,
                 fleet: fleet.clone(),
             },
         );

@@ -45,6 +45,7 @@ pub struct Settings {
     pub kubeconfig: PathBuf,
     /// How long a NIM loads before it is Ready and serves.
     pub start_up: Duration,
+    pub scrape_twice: bool,
     pub fleet: Fleet,
 }
 
@@ -77,7 +78,7 @@ struct Player {
 struct Taken {
     task: JoinHandle<()>,
     address: Ipv4Addr,
-    target: Option<serde_json::Value>,
+    targets: Vec<serde_json::Value>,
 }
 
 impl Drop for Taken {
@@ -130,14 +131,14 @@ impl Player {
         } else if let Entry::Vacant(vacant) = taken.entry(uid) {
             let address = self.address();
             let player = self.clone();
-            let target = self.target(&pod, address);
+            let targets = self.targets(&pod, address);
             let task = tokio::spawn(async move {
                 let name = pod.name_any();
                 if let Err(error) = player.run(pod, address).await {
                     eprintln!("the node failed to run {name}: {error:#}");
                 }
             });
-            vacant.insert(Taken { task, address, target });
+            vacant.insert(Taken { task, address, targets });
             self.write_targets(taken);
         }
     }
@@ -152,21 +153,27 @@ impl Player {
     }
 
     /// What Prometheus is told of a NIM's pod, as a ServiceMonitor would tell.
-    fn target(&self, pod: &Pod, address: Ipv4Addr) -> Option<serde_json::Value> {
-        let container = container(pod)?;
-        container.image.as_deref().filter(|image| is_nim(image))?;
+    fn targets(&self, pod: &Pod, address: Ipv4Addr) -> Vec<serde_json::Value> {
+        let Some(container) = container(pod).filter(|container| container.image.as_deref().is_some_and(is_nim)) else {
+            return Vec::new();
+        };
         let app = pod.labels().get("app").cloned().unwrap_or_default();
-        Some(json!({
-            "targets": [format!("{address}:{PORT}")],
-            "labels": {
-                "__metrics_path__": "/v1/metrics", "namespace": pod.namespace(), "pod": pod.name_any(),
-                "service": app, "job": app, "endpoint": "http-openai", "container": container.name,
-            },
-        }))
+        let headless = format!("{app}-headless");
+        let services = if self.settings.scrape_twice { vec![app, headless] } else { vec![app] };
+        let target = |service: &String| {
+            json!({
+                "targets": [format!("{address}:{PORT}")],
+                "labels": {
+                    "__metrics_path__": "/v1/metrics", "namespace": pod.namespace(), "pod": pod.name_any(),
+                    "service": service, "job": service, "endpoint": "http-openai", "container": container.name,
+                },
+            })
+        };
+        services.iter().map(target).collect()
     }
 
     fn write_targets(&self, taken: &BTreeMap<String, Taken>) {
-        let targets: Vec<_> = taken.values().filter_map(|taken| taken.target.clone()).collect();
+        let targets: Vec<_> = taken.values().flat_map(|taken| taken.targets.clone()).collect();
         let part = self.settings.targets.with_extension("part");
         let text = serde_json::Value::from(targets).to_string();
         // Renamed, so that Prometheus never reads half of it.

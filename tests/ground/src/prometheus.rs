@@ -4,10 +4,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::Version;
 use crate::process::Process;
 
 /// Scrapes what the node writes into [`targets`], and itself as the operator would: the anchor of every rule.
-pub fn start(directory: &Path) -> anyhow::Result<Process> {
+pub fn start(bin: &Path, version: Version, directory: &Path) -> anyhow::Result<Process> {
+    let program = match version {
+        Version::Debian => PathBuf::from("prometheus"),
+        Version::V3 => bin.join("prometheus-3"),
+    };
     let targets = targets(directory);
     fs::write(&targets, "[]")?;
     let config = directory.join("prometheus.yml");
@@ -24,7 +29,7 @@ pub fn start(directory: &Path) -> anyhow::Result<Process> {
     )?;
     Process::start(
         "prometheus",
-        Command::new("prometheus")
+        Command::new(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", directory.join("tsdb").display()))
             .args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]),

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -63,6 +64,13 @@ impl Ground {
         applied
     }
 
+    /// `kubectl apply -f -`, which must be refused; what it says of it.
+    pub fn rejects(&self, manifests: &str) -> String {
+        let applied = self.kubectl(&["apply", "-f", "-"], manifests);
+        assert!(!applied.accepted, "accepted: {}", applied.out);
+        applied.err
+    }
+
     /// An object, or `null` when it is not there.
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Value {
         let got = self.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"], "");
@@ -71,7 +79,7 @@ impl Ground {
 
     /// What an aggregated or plain API answers at a path, or the error's text.
     pub fn raw(&self, path: &str) -> Result<Value, String> {
-        let got = self.kubectl(&["get", "--raw", path], "");
+        let got = self.kubectl(&["get", "--raw", path, "--request-timeout=5s"], "");
         if got.accepted { serde_json::from_str(&got.out).map_err(|error| error.to_string()) } else { Err(got.err) }
     }
 
@@ -82,6 +90,28 @@ impl Ground {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let items = answer["items"].as_array().cloned().unwrap_or_default();
         items.iter().map(|item| (text(&item["describedObject"]["name"]), text(&item["value"]))).collect()
+    }
+
+    /// Reads a metric every second from now on, until what is returned is dropped; it must never be lost.
+    pub fn never_loses(&self, namespace: &str, metric: &str) -> Watched {
+        let path = format!("/apis/custom.metrics.k8s.io/v1beta1/namespaces/{namespace}/pods/*/{metric}");
+        let (bin, kubeconfig) = (self.bin.clone(), self.kubeconfig.clone());
+        let (stop, stopped) = mpsc::channel::<()>();
+        let reader = thread::spawn(move || {
+            let (mut reads, mut failed, mut worst) = (0, 0, 0);
+            // A timeout means that nobody has stopped it yet.
+            while stopped.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+                let read = kubectl(&bin, &kubeconfig).args(["get", "--raw", &path, "--request-timeout=2s"]).output();
+                let items = |out: &[u8]| {
+                    serde_json::from_slice::<Value>(out).is_ok_and(|answer| answer["items"][0].is_object())
+                };
+                reads += 1;
+                failed = if read.is_ok_and(|read| items(&read.stdout)) { 0 } else { failed + 1 };
+                worst = worst.max(failed);
+            }
+            (reads, worst)
+        });
+        Watched { metric: metric.to_owned(), stop: Some(stop), reader: Some(reader) }
     }
 
     /// The replicas that a workload shall have now.
@@ -107,5 +137,24 @@ impl Ground {
     /// `kubectl` itself, for what needs more than its last word: `get -w`.
     pub fn kubectl_command(&self) -> Command {
         kubectl(&self.bin, &self.kubeconfig)
+    }
+}
+
+/// A metric that is read every second; see [`Ground::never_loses`].
+pub struct Watched {
+    metric: String,
+    stop: Option<mpsc::Sender<()>>,
+    reader: Option<JoinHandle<(u32, u32)>>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let Some(Ok((reads, worst))) = self.reader.take().map(JoinHandle::join) else { return };
+        println!("{}: read {reads} times, at most {worst} failures in a row", self.metric);
+        // A pod that ends races the removal of its endpoint: one or two reads may meet the old one.
+        if !thread::panicking() {
+            assert!(worst < 3, "{} was lost for {worst} reads in a row", self.metric);
+        }
     }
 }
