@@ -72,7 +72,7 @@ fn one_annotation(ground: &Ground) {
 }
 
 #[test]
-#[ignore = "takes half an hour: the windows of `balanced` are real seconds; run it with --ignored --nocapture"]
+#[ignore = "takes 19 minutes: the windows of `balanced` are real seconds; run it with --ignored --nocapture"]
 fn in_real_time() {
     let options =
         Options { hpa_sync: Duration::from_secs(15), start_up: Duration::from_secs(20), ..Options::default() };

@@ -1,5 +1,8 @@
 //! The traps that the design goes around, each reproduced on the real control plane: they are why it is as it is.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use nimscale_ground::scenario::{self, ADAPTER, NIM, config};
 use nimscale_ground::{Ground, Model, Names, Options, eventually, inside};
 
@@ -19,7 +22,7 @@ fn overload_scales_up_and_never_down() {
         });
         for _ in 0..5 {
             assert_eq!(ground.replicas("deployment", "nim", NIM_NAME), 4, "overload holds");
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            sleep(Duration::from_secs(1));
         }
         // The same with a bound of 1e12: the HPA casts to int32, and overload becomes a scale-down.
         let mutant = rendered.replace(", 1000) > -Inf", ", 1000000000000) > -Inf");
@@ -78,7 +81,7 @@ fn one_bad_series_query_stops_the_discovery_of_all() {
         };
         for _ in 0..8 {
             assert_eq!(names(), 0, "nothing is listed, though the adapter is Ready");
-            std::thread::sleep(std::time::Duration::from_secs(1));
+            sleep(Duration::from_secs(1));
         }
         ground.apply(&config(&good));
         roll(ground);
@@ -115,6 +118,28 @@ fn a_metric_is_listed_before_its_first_pod_exists() {
             let listed = ground.raw("/apis/custom.metrics.k8s.io/v1beta1").unwrap_or_default();
             listed.to_string().contains("pods/nimscale_gpu_cache_usage_perc_")
         });
+    });
+}
+
+#[test]
+fn a_pod_that_never_becomes_ready_makes_its_roll_fail() {
+    inside("a_pod_that_never_becomes_ready_makes_its_roll_fail", Options::default(), |ground| {
+        ground.install();
+        let failing = NIM.replace(
+            "labels: {app: meta-llama3-8b-instruct}\n    spec:",
+            "labels: {app: meta-llama3-8b-instruct}\n      annotations: {ground/fails: \"true\"}\n    spec:",
+        );
+        assert_ne!(failing, NIM);
+        ground.apply(NIM);
+        let status = |timeout: &str| {
+            let deployment = format!("deployment/{NIM_NAME}");
+            ground.kubectl(&["rollout", "status", &deployment, "-n", "nim", "--timeout", timeout], "").accepted
+        };
+        assert!(status("30s"), "the first pod becomes Ready");
+        ground.apply(&failing);
+        assert!(!status("5s"), "the roll waits for a pod that never comes");
+        let refused = ground.rejects(&NIM.replace("spec:\n  selector:", "spec:\n  replicas: -1\n  selector:"));
+        assert!(refused.contains("must be greater than or equal to 0"), "{refused}");
     });
 }
 
@@ -204,6 +229,72 @@ fn every_preset_is_served_for_both_kinds() {
                 });
             }
         }
+    });
+}
+
+/// `E` with a Value target against `E * count(pods serving E)` with an AverageValue target, while new pods load.
+///
+/// E is 200m against 100m, so one pod should become two, and nothing is known of more until the second one serves.
+#[test]
+fn a_value_target_runs_away_while_pods_load_without_a_probe() {
+    const LOADING: Duration = Duration::from_secs(20);
+    let options = Options { start_up: LOADING, ..Options::default() };
+    inside("a_value_target_runs_away_while_pods_load_without_a_probe", options, |ground| {
+        ground.apply(ADAPTER);
+        ground.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: nim}\n");
+        ground.fleet.each("gpu_cache_usage_perc", 0.05);
+        let own = "gpu_cache_usage_perc{namespace=<<printf \"%q\" (index .LabelValuesByName \"namespace\")>>,service=<<printf \
+                   \"%q\" (index .LabelValuesByName \"service\")>>}";
+        let rule = |name: &str, query: &str| {
+            format!(
+                "- seriesQuery: gpu_cache_usage_perc\n  resources: {{overrides: {{namespace: {{resource: namespace}}, \
+                 service: {{group: apps, resource: deployment}}}}}}\n  name: {{as: {name}}}\n  metricsQuery: '{query}'\n"
+            )
+        };
+        let value = rule("value", &format!("max by (service) ({own})"));
+        let times =
+            rule("times", &format!("max by (service) ({own}) * count by (service) (count by (service, pod) ({own}))"));
+        ground.apply(&config(&format!("rules:\n{value}{times}")));
+        let variants = [
+            ("value-probe", "value", "Value", true),
+            ("value-bare", "value", "Value", false),
+            ("times-probe", "times", "AverageValue", true),
+            ("times-bare", "times", "AverageValue", false),
+        ];
+        for (name, metric, target, probe) in variants {
+            let probe = if probe { "readinessProbe: {httpGet: {path: /v1/health/ready, port: 8000}}, " } else { "" };
+            ground.apply(&format!(
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: nim}}\nspec:\n  selector: \
+                 {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec: \
+                 {{containers: [{{name: nim, {probe}image: nvcr.io/nim/meta/llama3-8b-instruct:1.0.3}}]}}\n"
+            ));
+            let field = if target == "Value" { "value" } else { "averageValue" };
+            ground.apply(&format!(
+                "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {{name: {name}, namespace: nim}}\nspec:\n  \
+                 scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: {name}}}\n  maxReplicas: 8\n  metrics:\n  - \
+                 type: Object\n    object: {{describedObject: {{apiVersion: apps/v1, kind: Deployment, name: {name}}}, metric: \
+                 {{name: {metric}}}, target: {{type: {target}, {field}: 100m}}}}\n  behavior: {{scaleUp: {{policies: [{{type: \
+                 Percent, value: 100, periodSeconds: 1}}]}}}}\n"
+            ));
+        }
+        let served = |name: &str| {
+            let path = format!("/apis/custom.metrics.k8s.io/v1beta1/namespaces/nim/deployments.apps/{name}/times");
+            ground.raw(&path).is_ok_and(|answer| answer["items"][0]["value"] == "50m")
+        };
+        eventually("the first pod of each serves", || variants.iter().all(|(name, ..)| served(name)));
+        ground.fleet.each("gpu_cache_usage_perc", 0.2);
+        eventually("each wants a second pod", || {
+            variants.iter().all(|(name, ..)| ground.replicas("deployment", "nim", name) >= 2)
+        });
+        // The second pods load; what the HPA asks for until they serve is what it makes up.
+        sleep(Duration::from_secs(10));
+        println!("{:<12} {:<14} {:<6} replicas while the second pod loads", "query", "target", "probe");
+        let mut replicas = Vec::new();
+        for (name, metric, target, probe) in variants {
+            replicas.push(ground.replicas("deployment", "nim", name));
+            println!("{metric:<12} {target:<14} {probe:<6} {}", replicas[replicas.len() - 1]);
+        }
+        assert_eq!(replicas, [2, 8, 2, 2]);
     });
 }
 

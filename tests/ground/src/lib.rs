@@ -9,6 +9,7 @@ mod fleet;
 mod namespace;
 mod node;
 mod pki;
+mod pod_info;
 mod process;
 mod prometheus;
 pub mod scenario;
@@ -25,6 +26,7 @@ pub use verbs::{Applied, Watched, eventually};
 
 use control_plane::ControlPlane;
 use node::Node;
+use pod_info::PodInfo;
 use process::Process;
 
 /// How a ground is made.
@@ -81,6 +83,7 @@ impl Ground {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let client = runtime.block_on(client(&kubeconfig))?;
         let fleet = Fleet::default();
+        let pods = PodInfo::start(&runtime)?;
         let prometheus = prometheus::start(&bin, options.prometheus, directory.path())?;
         let node = Node::start(
             &runtime,
@@ -92,6 +95,7 @@ impl Ground {
                 kubeconfig: kubeconfig.clone(),
                 start_up: options.start_up,
                 scrape_twice: options.scrape_twice,
+                pods,
                 fleet: fleet.clone(),
             },
         );

@@ -29,12 +29,16 @@ use tokio::time::sleep;
 
 use crate::control_plane::kubeconfig_of_pod;
 use crate::fleet::{Fleet, PORT, Serving};
+use crate::pod_info::PodInfo;
 use crate::process::Process;
 
 const NAME: &str = "ground";
 
 /// What a program's arguments say for the kubeconfig of its service account.
 const KUBECONFIG: &str = "$(GROUND_KUBECONFIG)";
+
+/// The annotation of a pod that shall never become Ready.
+const FAILS: &str = "ground/fails";
 
 pub struct Settings {
     /// Where volumes are laid.
@@ -46,6 +50,7 @@ pub struct Settings {
     /// How long a NIM loads before it is Ready and serves.
     pub start_up: Duration,
     pub scrape_twice: bool,
+    pub pods: PodInfo,
     pub fleet: Fleet,
 }
 
@@ -79,6 +84,8 @@ struct Taken {
     task: JoinHandle<()>,
     address: Ipv4Addr,
     targets: Vec<serde_json::Value>,
+    /// Its namespace and name.
+    name: (String, String),
 }
 
 impl Drop for Taken {
@@ -132,13 +139,14 @@ impl Player {
             let address = self.address();
             let player = self.clone();
             let targets = self.targets(&pod, address);
+            let name = (pod.namespace().unwrap_or_default(), pod.name_any());
             let task = tokio::spawn(async move {
                 let name = pod.name_any();
                 if let Err(error) = player.run(pod, address).await {
                     eprintln!("the node failed to run {name}: {error:#}");
                 }
             });
-            vacant.insert(Taken { task, address, targets });
+            vacant.insert(Taken { task, address, targets, name });
             self.write_targets(taken);
         }
     }
@@ -173,6 +181,7 @@ impl Player {
     }
 
     fn write_targets(&self, taken: &BTreeMap<String, Taken>) {
+        self.settings.pods.set(taken.values().map(|taken| taken.name.clone()).collect());
         let targets: Vec<_> = taken.values().flat_map(|taken| taken.targets.clone()).collect();
         let part = self.settings.targets.with_extension("part");
         let text = serde_json::Value::from(targets).to_string();
@@ -191,10 +200,15 @@ impl Player {
         let status = Status { pods, name: &name, address };
         let container = container(&pod).context("a pod has a container")?;
         let image = container.image.as_deref().unwrap_or_default();
+        if pod.annotations().contains_key(FAILS) {
+            status.write(false, 1, Some("CrashLoopBackOff")).await?;
+            return std::future::pending().await;
+        }
         if let Some(program) = image.strip_prefix("ground/") {
             return self.program(&pod, container, program, &status).await;
         }
-        status.write(false, 0, None).await?;
+        // Without a probe a container is ready as soon as it runs, and a NIM loads its model for minutes after that.
+        status.write(container.readiness_probe.is_none(), 0, None).await?;
         let _serving: Option<Serving> = if is_nim(image) {
             sleep(self.settings.start_up).await;
             Some(self.settings.fleet.serve(IpAddr::V4(address)).await.context("failed to serve metrics")?)

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Version;
 use crate::process::Process;
+use crate::{Version, pod_info};
 
 /// Scrapes what the node writes into [`targets`], and itself as the operator would: the anchor of every rule.
 pub fn start(bin: &Path, version: Version, directory: &Path) -> anyhow::Result<Process> {
@@ -23,7 +23,9 @@ pub fn start(bin: &Path, version: Version, directory: &Path) -> anyhow::Result<P
         format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n\
              - job_name: prometheus\n  static_configs: [{{targets: [\"127.0.0.1:9090\"], labels: {itself}}}]\n\
+             - job_name: kube-state-metrics\n  honor_labels: true\n  static_configs: [{{targets: [\"{}\"]}}]\n\
              - job_name: nim\n  file_sd_configs: [{{files: [\"{}\"], refresh_interval: 1s}}]\n",
+            pod_info::ADDRESS,
             targets.display()
         ),
     )?;
