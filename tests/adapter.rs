@@ -2,11 +2,11 @@
 //!
 //! `tests/cluster/adapter/ask` is its strict loader and its query builder, built from its published module.
 
+#[path = "support/ask.rs"]
+mod ask;
+
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
 
 use nimscale_rules::emit::adapter::{Config, rule};
 use nimscale_rules::measure::{Measure, Question, measure};
@@ -15,8 +15,9 @@ use nimscale_rules::presets::presets;
 use nimscale_rules::promql::scope::Request;
 use nimscale_rules::quantity::Milli;
 use nimscale_rules::yaml;
-use serde::Deserialize;
 use serde_json::json;
+
+use ask::ask;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -33,16 +34,6 @@ const HOSTILE: &[&str] = &[
     "'' # : - [ {",
     "\\\\d+\\\\",
 ];
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(default)]
-    error: String,
-    #[serde(default)]
-    discovery: Vec<String>,
-    #[serde(default)]
-    queries: Vec<String>,
-}
 
 #[test]
 fn every_rule_loads_and_asks_what_was_proved() {
@@ -147,29 +138,4 @@ fn compiled(query: &str, platform: &Platform) -> Option<Measure> {
 fn config(measures: &[Measure], platform: &Platform) -> String {
     let rules = measures.iter().map(|measure| rule(measure, platform)).collect();
     yaml::write(&Config { rules }).expect("it can be written")
-}
-
-/// Asks the adapter's own code.
-fn ask(config: &str, requests: &[serde_json::Value]) -> Answer {
-    let mut filter =
-        Command::new(built()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the filter runs");
-    let question = json!({"config": config, "requests": requests});
-    writeln!(filter.stdin.take().expect("piped"), "{question}").expect("it listens");
-    let output = filter.wait_with_output().expect("it ends");
-    serde_json::from_slice(&output.stdout).expect("one answer")
-}
-
-/// The filter, built when it is missing: a minute and a half once, on a small machine.
-fn built() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let build = Command::new(Path::new(ROOT).join("tests/cluster/build"))
-            .arg("adapter-ask")
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("tests/cluster/build runs");
-        assert!(build.status.success(), "tests/cluster/build says above what is missing");
-        let folder = String::from_utf8(build.stdout).expect("UTF-8");
-        Path::new(folder.trim_end()).join("adapter-ask")
-    })
 }

@@ -6,6 +6,8 @@
 
 #[path = "support/adapter.rs"]
 mod adapter;
+#[path = "support/ask.rs"]
+mod ask;
 #[path = "contract/compiler.rs"]
 mod compiler;
 #[path = "contract/data.rs"]
@@ -70,6 +72,42 @@ fn random_expressions_keep_the_contract() {
         assert!(count.tally.compared >= count.accepted * 8, "too much is skipped");
         assert!(count.tally.non_empty * 2 >= count.tally.compared, "too little is there to compare");
     }
+}
+
+/// What the tests above fill in by themselves is what prometheus-adapter's own code fills in.
+#[test]
+fn random_templates_load_in_the_adapter_as_they_are_read_here() {
+    let accepted = (0..EXPRESSIONS).filter_map(|index| {
+        let Expression { text, idle, .. } = generate::expression(SEED + index);
+        match compile(&text, idle) {
+            Compiled::Pods(template) => Some(template),
+            Compiled::Other(_) | Compiled::Refused(_) => None,
+        }
+    });
+    let templates: Vec<String> = accepted.collect();
+    let rules: Vec<_> = templates
+        .iter()
+        .enumerate()
+        .map(|(number, template)| {
+            serde_json::json!({
+                "seriesQuery": "up", "name": {"as": format!("m{number}")}, "metricsQuery": template,
+                "resources": {"overrides": {"namespace": {"resource": "namespace"}, "pod": {"resource": "pod"}}},
+            })
+        })
+        .collect();
+    // JSON is YAML too, and the adapter reads it.
+    let config = serde_json::json!({"rules": rules}).to_string();
+    let pods = ["a-0", "b-1", "c-2"];
+    let requests: Vec<_> = (0..templates.len())
+        .map(|number| serde_json::json!({"metric": format!("m{number}"), "resource": "pods", "namespace": "n", "names": pods}))
+        .collect();
+    let answer = ask::ask(&config, &requests);
+    assert_eq!((answer.error.as_str(), answer.discovery.len()), ("", 1));
+    for (template, asked) in templates.iter().zip(&answer.queries) {
+        assert_eq!(adapter::instantiate(template, "n", &pods).as_ref(), Ok(asked));
+    }
+    println!("{} random rules load in one config", answer.queries.len());
+    assert!(answer.queries.len() as u64 * 10 > EXPRESSIONS * 8);
 }
 
 #[derive(Default)]

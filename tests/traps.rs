@@ -121,6 +121,22 @@ fn a_metric_is_listed_before_its_first_pod_exists() {
     });
 }
 
+/// What keeps a NIM that loads from multiplying: on the way up the HPA counts a pod without a sample as 0.
+#[test]
+fn pods_without_a_sample_hold_the_way_up() {
+    inside("pods_without_a_sample_hold_the_way_up", Options::default(), |ground| {
+        ground.install();
+        let loads = Duration::from_secs(8);
+        ground.fleet.replay("gpu_cache_usage_perc", move |pod, served| (pod == 0 || served > loads).then_some(0.29));
+        let short = NIM.replace("1..10\"", "1..10\"\n    nimscale.dev/behavior: \"up 9/1s\"");
+        ground.apply(&render(&short));
+        ground.scales_to("deployment", "nim", NIM_NAME, 3);
+        sleep(loads / 2);
+        assert_eq!(ground.replicas("deployment", "nim", NIM_NAME), 3, "290m of three pods is 97m each");
+        ground.scales_to("deployment", "nim", NIM_NAME, 9);
+    });
+}
+
 #[test]
 fn a_pod_that_never_becomes_ready_makes_its_roll_fail() {
     inside("a_pod_that_never_becomes_ready_makes_its_roll_fail", Options::default(), |ground| {

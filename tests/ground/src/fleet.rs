@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -19,7 +19,7 @@ pub const PORT: u16 = 8000;
 const EDGES: [f64; 16] = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
 /// What the pods of the fleet report.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Fleet {
     state: Arc<Mutex<Load>>,
 }
@@ -43,21 +43,27 @@ pub enum Names {
     Vllm,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Load {
     values: BTreeMap<String, Value>,
     model: Option<Model>,
     /// Pods that serve now.
     serving: usize,
+    /// Pods that ever served.
+    served: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 enum Value {
     /// Of the fleet: the pods that serve share it.
     Total(f64),
     /// Of every pod.
     Each(f64),
+    Script(Arc<Script>),
 }
+
+/// What the `n`th pod of the fleet, from 0, reports so long after it began to serve; `None` is no sample.
+type Script = dyn Fn(usize, Duration) -> Option<f64> + Send + Sync;
 
 impl Fleet {
     /// Offers a load of one gauge that the serving pods share: more replicas, less for each.
@@ -70,6 +76,11 @@ impl Fleet {
         self.load().values.insert(metric.to_owned(), Value::Each(value));
     }
 
+    /// Replays a gauge by a script: which pod, and how long it has served.
+    pub fn replay(&self, metric: &str, script: impl Fn(usize, Duration) -> Option<f64> + Send + Sync + 'static) {
+        self.load().values.insert(metric.to_owned(), Value::Script(Arc::new(script)));
+    }
+
     /// Offers requests that the serving pods share, in place of all values that were set.
     pub fn offer(&self, model: Model) {
         let mut load = self.load();
@@ -80,9 +91,15 @@ impl Fleet {
     /// Serves one pod's metrics at its address until what is returned is dropped.
     pub(crate) async fn serve(&self, address: IpAddr) -> std::io::Result<Serving> {
         let listener = TcpListener::bind((address, PORT)).await?;
-        let pod = PodMetrics { fleet: self.clone(), first_tokens: Arc::new(Mutex::new(FirstTokens::new())) };
+        let number = {
+            let mut load = self.load();
+            load.serving += 1;
+            load.served += 1;
+            load.served - 1
+        };
+        let first_tokens = Arc::new(Mutex::new(FirstTokens::new()));
+        let pod = PodMetrics { fleet: self.clone(), number, start: Instant::now(), first_tokens };
         let router = Router::new().route("/v1/metrics", get(metrics)).with_state(pod);
-        self.load().serving += 1;
         let task = tokio::spawn(async move {
             // It ends with the pod.
             let _ = axum::serve(listener, router).await;
@@ -112,6 +129,8 @@ impl Drop for Serving {
 #[derive(Clone)]
 struct PodMetrics {
     fleet: Fleet,
+    number: usize,
+    start: Instant,
     first_tokens: Arc<Mutex<FirstTokens>>,
 }
 
@@ -163,6 +182,10 @@ impl PodMetrics {
             let value = match value {
                 Value::Total(total) => total / pods,
                 Value::Each(value) => *value,
+                Value::Script(script) => match script(self.number, self.start.elapsed()) {
+                    Some(value) => value,
+                    None => continue,
+                },
             };
             let value = if value == f64::INFINITY { "+Inf".to_owned() } else { value.to_string() };
             writeln!(text, "# TYPE {metric} gauge\n{metric}{{model_name=\"meta/llama3-8b-instruct\"}} {value}")?;
