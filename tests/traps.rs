@@ -232,11 +232,9 @@ fn every_preset_is_served_for_both_kinds() {
                 // Two pods share 12 requests a second of 2 s each: 12 want the 8 slots of a pod, so 4 wait, and each in
                 // front of them takes its time: 0.1 s and half of 2 s, in the bucket from 1.0 to 2.5; p95 by
                 // interpolation is 1 + 1.5 x 0.95 = 2.425.
-                let expected = match () {
-                    () if name.contains("gpu_cache") => "1",
-                    () if name.contains("num_requests_waiting") => "4",
-                    () => "2425m",
-                };
+                let of_metric = [("gpu_cache", "1"), ("num_requests_waiting", "4"), ("time_to_first_token", "2425m")];
+                let (_, expected) =
+                    of_metric.into_iter().find(|(part, _)| name.contains(part)).expect("one of the three");
                 eventually(&format!("{name} is {expected} for a pod of each kind, {names:?}"), || {
                     let values = ground.metric("nim", name);
                     let of =

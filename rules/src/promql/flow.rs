@@ -4,10 +4,9 @@
 //! the moment the clause acts. Analysis never fails; it yields facts and findings. An expression is *separable by pod*
 //! when no operation mixes pods, and then its value on many pods is its value on each of them alone.
 
-use std::collections::BTreeMap;
-
 use super::families::{counter_suffix, is_gauge};
 use super::functions::{Effect, Function, OverRange};
+pub use super::labels::{Fact, Labels, Presence, Reason};
 use super::node::{
     Aggregate, Aggregator, At, Binary, BinaryOp, Cardinality, Grouping, LabelList, MatchOp, Matching, Node, NodeKind,
     Selector, Shift,
@@ -52,35 +51,6 @@ pub enum Completion {
     Max,
     /// Changes of counters: additive.
     Sum,
-}
-
-/// Why something is so: a clause of the text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
-    pub clause: String,
-    pub span: Span,
-}
-
-/// What is known of one label.
-#[derive(Clone, Debug)]
-pub struct Fact {
-    pub presence: Presence,
-    pub why: Reason,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Presence {
-    Surely,
-    Maybe,
-    Never,
-}
-
-/// The labels of a result: those something is known of, and what holds for all others.
-#[derive(Clone, Debug)]
-pub struct Labels {
-    known: BTreeMap<String, Fact>,
-    /// `Never` when the set is closed.
-    rest: Fact,
 }
 
 /// The outcome of an analysis.
@@ -135,74 +105,6 @@ impl Flow {
     }
 }
 
-impl Labels {
-    fn none(clause: &str, span: Span) -> Self {
-        let why = Reason { clause: clause.to_owned(), span };
-        Self { known: BTreeMap::new(), rest: Fact { presence: Presence::Never, why } }
-    }
-
-    /// What is known of a label.
-    pub fn fact(&self, label: &str) -> &Fact {
-        self.known.get(label).unwrap_or(&self.rest)
-    }
-
-    /// The labels that something is known of, with their facts.
-    pub fn known(&self) -> impl Iterator<Item = (&str, &Fact)> {
-        self.known.iter().map(|(label, fact)| (label.as_str(), fact))
-    }
-
-    /// What holds for every label that is not named.
-    pub fn rest(&self) -> &Fact {
-        &self.rest
-    }
-
-    /// The labels that may be there, when no other can be.
-    pub fn closed(&self) -> Option<Vec<&str>> {
-        let there = self.known.iter().filter(|(_, fact)| fact.presence != Presence::Never);
-        (self.rest.presence == Presence::Never).then(|| there.map(|(label, _)| label.as_str()).collect())
-    }
-
-    fn set(&mut self, label: &str, presence: Presence, why: Reason) {
-        self.known.insert(label.to_owned(), Fact { presence, why });
-    }
-
-    /// Only the listed labels stay; the namespace, which the request fixes, is added beside them.
-    fn keep(&mut self, list: &LabelList, namespace: &str, why: &Reason) {
-        let kept = list.labels.iter().map(String::as_str).chain([namespace]);
-        self.known = kept.map(|label| (label.to_owned(), self.fact(label).clone())).collect();
-        self.rest = Fact { presence: Presence::Never, why: why.clone() };
-    }
-
-    /// The listed labels go, but for the namespace.
-    fn drop(&mut self, list: &LabelList, namespace: &str, why: &Reason) {
-        for label in list.labels.iter().filter(|label| *label != namespace) {
-            self.set(label, Presence::Never, why.clone());
-        }
-    }
-
-    /// Of two sides whose labels were found equal: what either side knows holds.
-    fn meet(&self, other: &Self) -> Self {
-        self.combine(other, |a, b| match (a.presence, b.presence) {
-            (Presence::Maybe, _) => b.clone(),
-            (Presence::Surely | Presence::Never, _) => a.clone(),
-        })
-    }
-
-    /// Of one side or the other: only what both sides know holds.
-    fn join(&self, other: &Self) -> Self {
-        self.combine(other, |a, b| {
-            let presence = if a.presence == b.presence { a.presence } else { Presence::Maybe };
-            Fact { presence, why: if b.presence == Presence::Maybe { b.why.clone() } else { a.why.clone() } }
-        })
-    }
-
-    fn combine(&self, other: &Self, fact: impl Fn(&Fact, &Fact) -> Fact) -> Self {
-        let labels = self.known.keys().chain(other.known.keys());
-        let known = labels.map(|label| (label.clone(), fact(self.fact(label), other.fact(label)))).collect();
-        Self { known, rest: fact(&self.rest, &other.rest) }
-    }
-}
-
 struct Walk<'a> {
     platform: &'a Platform,
     own_namespace: Option<&'a str>,
@@ -230,7 +132,7 @@ impl Walk<'_> {
 
     fn selector(&mut self, selector: &Selector, span: Span) -> Flow {
         let why = Reason { clause: format!("series of {}", cut(&selector.name, 60)), span: selector.span };
-        let mut labels = Labels { known: BTreeMap::new(), rest: Fact { presence: Presence::Maybe, why: why.clone() } };
+        let mut labels = Labels::open(why.clone());
         let names = &self.platform.labels;
         labels.set(&names.namespace, Presence::Surely, why.clone());
         labels.set(&names.pod, Presence::Surely, why.clone());
@@ -684,7 +586,7 @@ impl Walk<'_> {
             Matching::On(list) => list.contains(label),
             Matching::Ignoring(list) => !list.contains(label),
         };
-        let labels = lhs.labels.known.keys().chain(rhs.labels.known.keys());
+        let labels = lhs.labels.known().chain(rhs.labels.known()).map(|(label, _)| label);
         let apart = labels.filter(|label| in_key(label)).find_map(|label| {
             let (left, right) = (lhs.labels.fact(label), rhs.labels.fact(label));
             match (left.presence, right.presence) {

@@ -8,6 +8,7 @@ mod families;
 pub mod flow;
 pub mod functions;
 mod guard;
+mod labels;
 mod lower;
 pub mod node;
 mod normalise;
