@@ -17,7 +17,7 @@ use anyhow::Context;
 use futures::StreamExt;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core;
-use k8s_openapi::api::core::v1::{Binding, ConfigMap, Container, ObjectReference, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Binding, ConfigMap, Container, ObjectReference, Pod, Probe, Secret, ServiceAccount};
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
@@ -36,6 +36,12 @@ const NAME: &str = "ground";
 
 /// What a program's arguments say for the kubeconfig of its service account.
 const KUBECONFIG: &str = "$(GROUND_KUBECONFIG)";
+
+/// How long a program has to end after SIGTERM; a cluster's 30 s would only make the tests slow.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Failures in a row of a liveness probe after which a program is started again.
+const LIVES: u32 = 3;
 
 /// The annotation of a pod that shall never become Ready.
 const FAILS: &str = "ground/fails";
@@ -264,18 +270,24 @@ impl Player {
         let logs = self.settings.directory.with_file_name("logs");
         for restarts in 0.. {
             let mut command = Command::new(self.settings.bin.join(program));
-            let mut process =
-                Process::start(status.name, command.args(&args).env("POD_IP", status.address.to_string()), &logs)?;
+            let started = Process::start(status.name, command.args(&args), &logs)?;
+            let mut process = started.with_grace(GRACE);
             status.write(false, restarts, None).await?;
             let mut ready = false;
-            while !process.ended()? {
-                let is_ready = probe(container, status.address).await;
+            // A program that was alive and is not any more is started again.
+            let (mut lived, mut dead) = (false, 0);
+            while !process.ended()? && dead < LIVES {
+                let alive = probe(container.liveness_probe.as_ref(), status.address).await;
+                lived |= alive;
+                dead = if lived && !alive { dead + 1 } else { 0 };
+                let is_ready = probe(container.readiness_probe.as_ref(), status.address).await;
                 if is_ready != ready {
                     ready = is_ready;
                     status.write(ready, restarts, None).await?;
                 }
                 sleep(Duration::from_millis(300)).await;
             }
+            drop(process);
             status.write(false, restarts, Some("CrashLoopBackOff")).await?;
             sleep(Duration::from_secs(1 << restarts.min(4))).await;
         }
@@ -370,9 +382,9 @@ fn is_nim(image: &str) -> bool {
     image.starts_with("nvcr.io/nim/")
 }
 
-/// Asks the readiness probe of a container; without one a running program is ready.
-async fn probe(container: &Container, address: Ipv4Addr) -> bool {
-    let Some(get) = container.readiness_probe.as_ref().and_then(|probe| probe.http_get.clone()) else {
+/// Asks a probe; without one a running program is ready and alive.
+async fn probe(probe: Option<&Probe>, address: Ipv4Addr) -> bool {
+    let Some(get) = probe.and_then(|probe| probe.http_get.clone()) else {
         return true;
     };
     let port = match get.port {

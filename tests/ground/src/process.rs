@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -11,6 +13,8 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    /// How long it may take to end when it is asked to.
+    grace: Duration,
 }
 
 impl Process {
@@ -25,7 +29,14 @@ impl Process {
             .stderr(file)
             .spawn()
             .with_context(|| format!("failed to start {name}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self { name: name.to_owned(), child, log, grace: Duration::ZERO })
+    }
+
+    /// Lets the program end by itself, on SIGTERM, before it is killed.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
     }
 
     /// `Some` when the program ended by itself.
@@ -47,6 +58,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let asked = Instant::now();
+        if !self.grace.is_zero() {
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        }
+        while asked.elapsed() < self.grace && matches!(self.child.try_wait(), Ok(None)) {
+            sleep(Duration::from_millis(20));
+        }
         // etcd and the API server ignore a polite signal for minutes when the other one is gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
