@@ -126,6 +126,12 @@ fn scales_up_and_back(ground: &Ground, metric: &str) {
         let values = ground.metric("nim", metric);
         values.len() == 1 && values[0].1 == "9m"
     });
+    eventually("Prometheus knows the pod, with the labels of a ServiceMonitor", || {
+        let scraped =
+            ground.query("gpu_cache_usage_perc{namespace=\"nim\",container=\"nim\",endpoint=\"http-openai\"}");
+        let known = ground.query("kube_pod_info{namespace=\"nim\"}");
+        scraped.len() == 1 && known.len() == 1 && scraped[0]["metric"]["pod"] == known[0]["metric"]["pod"]
+    });
     for quiet in [0.008, 0.001, 0.033, 0.056, 0.039] {
         ground.fleet.total("gpu_cache_usage_perc", quiet);
         sleep(Duration::from_secs(1));

@@ -92,6 +92,14 @@ impl Ground {
         items.iter().map(|item| (text(&item["describedObject"]["name"]), text(&item["value"]))).collect()
     }
 
+    /// What Prometheus answers to an expression now: `data.result`, empty while it has nothing.
+    pub fn query(&self, expression: &str) -> Vec<Value> {
+        let asked = ureq::get("http://127.0.0.1:9090/api/v1/query").query("query", expression).call();
+        let answer = asked.ok().and_then(|mut answer| answer.body_mut().read_to_string().ok()).unwrap_or_default();
+        let answer: Value = serde_json::from_str(&answer).unwrap_or(Value::Null);
+        answer["data"]["result"].as_array().cloned().unwrap_or_default()
+    }
+
     /// Reads a metric every second from now on, until what is returned is dropped; it must never be lost.
     pub fn never_loses(&self, namespace: &str, metric: &str) -> Watched {
         let path = format!("/apis/custom.metrics.k8s.io/v1beta1/namespaces/{namespace}/pods/*/{metric}");
