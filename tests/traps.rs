@@ -242,6 +242,13 @@ fn every_preset_is_served_for_both_kinds() {
                     values.len() == 2 && of("my-nim-0") && of("meta-llama3-")
                 });
             }
+            let prefix = if names == Names::Vllm { "vllm:" } else { "" };
+            for family in ["request_success_total", "generation_tokens_total", "e2e_request_latency_seconds_bucket"] {
+                let family = format!("{prefix}{family}");
+                eventually(&format!("{family} grows"), || {
+                    !ground.query(&format!("rate({family}[10s]) > 0")).is_empty()
+                });
+            }
         }
     });
 }

@@ -15,8 +15,15 @@ use tokio::task::JoinHandle;
 /// The port of a NIM.
 pub const PORT: u16 = 8000;
 
-/// The upper edges of the buckets of a NIM's time to first token, in seconds.
-const EDGES: [f64; 16] = [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+/// The upper edges of a NIM's buckets, in seconds: of the time to the first token, between two tokens, of a request.
+const FIRST_TOKEN: &[f64] =
+    &[0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const NEXT_TOKEN: &[f64] = &[0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
+const REQUEST: &[f64] = &[1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0];
+
+/// Tokens of one request of the model.
+const PROMPT_TOKENS: f64 = 100.0;
+const GENERATED_TOKENS: f64 = 50.0;
 
 /// What the pods of the fleet report.
 #[derive(Clone, Default)]
@@ -97,8 +104,8 @@ impl Fleet {
             load.served += 1;
             load.served - 1
         };
-        let first_tokens = Arc::new(Mutex::new(FirstTokens::new()));
-        let pod = PodMetrics { fleet: self.clone(), number, start: Instant::now(), first_tokens };
+        let counters = Arc::new(Mutex::new(Counters::new()));
+        let pod = PodMetrics { fleet: self.clone(), number, start: Instant::now(), counters };
         let router = Router::new().route("/v1/metrics", get(metrics)).with_state(pod);
         let task = tokio::spawn(async move {
             // It ends with the pod.
@@ -131,36 +138,63 @@ struct PodMetrics {
     fleet: Fleet,
     number: usize,
     start: Instant,
-    first_tokens: Arc<Mutex<FirstTokens>>,
+    counters: Arc<Mutex<Counters>>,
 }
 
-/// The histogram of one pod: its counters only grow, from the pod's own start.
-struct FirstTokens {
+/// The counters of one pod: they only grow, from the pod's own start.
+struct Counters {
     last: Instant,
+    requests: f64,
+    first_token: Histogram,
+    next_token: Histogram,
+    request: Histogram,
+}
+
+impl Counters {
+    fn new() -> Self {
+        Self {
+            last: Instant::now(),
+            requests: 0.0,
+            first_token: Histogram::new(FIRST_TOKEN),
+            next_token: Histogram::new(NEXT_TOKEN),
+            request: Histogram::new(REQUEST),
+        }
+    }
+
+    /// Requests since the last scrape, all with the same latencies.
+    fn add(&mut self, per_second: f64, first_token: f64, generation: f64) {
+        let requests = per_second * self.last.elapsed().as_secs_f64();
+        self.last = Instant::now();
+        self.requests += requests;
+        self.first_token.add(requests, first_token);
+        self.next_token.add(requests * GENERATED_TOKENS, generation / GENERATED_TOKENS);
+        self.request.add(requests, first_token + generation);
+    }
+}
+
+struct Histogram {
+    edges: &'static [f64],
     /// Not cumulative; the last one is over every edge.
-    buckets: [f64; EDGES.len() + 1],
+    buckets: Vec<f64>,
     sum: f64,
 }
 
-impl FirstTokens {
-    fn new() -> Self {
-        Self { last: Instant::now(), buckets: [0.0; EDGES.len() + 1], sum: 0.0 }
+impl Histogram {
+    fn new(edges: &'static [f64]) -> Self {
+        Self { edges, buckets: vec![0.0; edges.len() + 1], sum: 0.0 }
     }
 
-    /// Requests since the last scrape, all with the same latency.
-    fn add(&mut self, per_second: f64, latency: f64) {
-        let requests = per_second * self.last.elapsed().as_secs_f64();
-        self.last = Instant::now();
-        self.buckets[EDGES.partition_point(|edge| *edge < latency)] += requests;
-        self.sum += requests * latency;
+    fn add(&mut self, count: f64, seconds: f64) {
+        self.buckets[self.edges.partition_point(|edge| *edge < seconds)] += count;
+        self.sum += count * seconds;
     }
 
     fn write(&self, text: &mut String, name: &str, labels: &str) -> std::fmt::Result {
         writeln!(text, "# TYPE {name} histogram")?;
         let mut count = 0.0;
-        for (at, requests) in self.buckets.iter().enumerate() {
-            count += requests;
-            let edge = EDGES.get(at).map_or_else(|| "+Inf".to_owned(), |edge| format!("{edge:?}"));
+        for (at, events) in self.buckets.iter().enumerate() {
+            count += events;
+            let edge = self.edges.get(at).map_or_else(|| "+Inf".to_owned(), |edge| format!("{edge:?}"));
             writeln!(text, "{name}_bucket{{le=\"{edge}\",{labels}}} {count}")?;
         }
         writeln!(text, "{name}_sum{{{labels}}} {}\n{name}_count{{{labels}}} {count}", self.sum)
@@ -191,9 +225,16 @@ impl PodMetrics {
             writeln!(text, "# TYPE {metric} gauge\n{metric}{{model_name=\"meta/llama3-8b-instruct\"}} {value}")?;
         }
         let Some(model) = load.model else { return Ok(()) };
-        let (prefix, cache, labels) = match model.names {
-            Names::Nim1 => ("", "gpu_cache_usage_perc", "model_name=\"meta/llama3-8b-instruct\""),
-            Names::Vllm => ("vllm:", "kv_cache_usage_perc", "engine=\"0\",model_name=\"meta/llama3-8b-instruct\""),
+        let (prefix, cache, next_token, labels) = match model.names {
+            Names::Nim1 => {
+                ("", "gpu_cache_usage_perc", "time_per_output_token_seconds", "model_name=\"meta/llama3-8b-instruct\"")
+            }
+            Names::Vllm => (
+                "vllm:",
+                "kv_cache_usage_perc",
+                "inter_token_latency_seconds",
+                "engine=\"0\",model_name=\"meta/llama3-8b-instruct\"",
+            ),
         };
         let per_second = model.requests_per_second / pods;
         let busy = per_second * model.seconds_per_request;
@@ -203,9 +244,21 @@ impl PodMetrics {
         {
             writeln!(text, "# TYPE {prefix}{name} gauge\n{prefix}{name}{{{labels}}} {value}")?;
         }
-        let mut first_tokens = self.first_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        // NIM 2.x shows this one without a prefix, too.
+        writeln!(text, "# TYPE num_request_max gauge\nnum_request_max{{{labels}}} {}", model.slots)?;
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         // A tenth of a second, and what every request in front takes of a slot.
-        first_tokens.add(per_second, 0.1 + waiting / model.slots * model.seconds_per_request);
-        first_tokens.write(text, &format!("{prefix}time_to_first_token_seconds"), labels)
+        let first_token = 0.1 + waiting / model.slots * model.seconds_per_request;
+        counters.add(per_second, first_token, model.seconds_per_request);
+        for (name, value) in [
+            ("request_success_total", counters.requests),
+            ("prompt_tokens_total", counters.requests * PROMPT_TOKENS),
+            ("generation_tokens_total", counters.requests * GENERATED_TOKENS),
+        ] {
+            writeln!(text, "# TYPE {prefix}{name} counter\n{prefix}{name}{{{labels}}} {value}")?;
+        }
+        counters.first_token.write(text, &format!("{prefix}time_to_first_token_seconds"), labels)?;
+        counters.next_token.write(text, &format!("{prefix}{next_token}"), labels)?;
+        counters.request.write(text, &format!("{prefix}e2e_request_latency_seconds"), labels)
     }
 }
