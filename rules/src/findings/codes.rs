@@ -43,13 +43,6 @@ macro_rules! codes {
                     $(Self::$name => Severity::$severity,)*
                 }
             }
-
-            /// When the code is raised, in one line.
-            pub fn title(self) -> &'static str {
-                match self {
-                    $(Self::$name => $title,)*
-                }
-            }
         }
     };
 }

@@ -65,42 +65,41 @@ fn escape<'a>(text: &'a str, quote: char, value: &mut Vec<u8>) -> Result<&'a str
 /// Writes a value as a string literal that is safe inside a Go template: `<` and `>` leave as `\x3c` and `\x3e`, which
 /// PromQL decodes, so that no label value can open a template action.
 pub fn quote(value: &str) -> String {
-    let mut literal = String::with_capacity(value.len() + 2);
-    literal.push('"');
-    for c in value.chars() {
-        match c {
-            '"' => literal.push_str("\\\""),
-            '\\' => literal.push_str("\\\\"),
-            '\n' => literal.push_str("\\n"),
-            '\r' => literal.push_str("\\r"),
-            '\t' => literal.push_str("\\t"),
-            '<' | '>' => literal.push_str(&format!("\\x{:02x}", c as u32)),
-            c if c.is_control() => literal.push_str(&format!("\\u{:04x}", c as u32)),
-            c => literal.push(c),
-        }
-    }
-    literal.push('"');
-    literal
+    literal(value, |c| match c {
+        '<' | '>' => Some(format!("\\x{:02x}", c as u32)),
+        c if c.is_control() => Some(format!("\\u{:04x}", c as u32)),
+        _ => None,
+    })
 }
 
 /// Quotes a value of the request as the adapter's template does: Go's `%q`.
 pub fn go_quote(value: &str) -> String {
+    literal(value, |c| match c {
+        '\u{7}' => Some("\\a".to_owned()),
+        '\u{8}' => Some("\\b".to_owned()),
+        '\u{c}' => Some("\\f".to_owned()),
+        '\u{b}' => Some("\\v".to_owned()),
+        c if c.is_ascii_control() => Some(format!("\\x{:02x}", c as u32)),
+        c if c.is_control() => Some(format!("\\u{:04x}", c as u32)),
+        _ => None,
+    })
+}
+
+/// A literal in double quotes: the escapes that PromQL and Go share, and others by `escape`.
+fn literal(value: &str, escape: impl Fn(char) -> Option<String>) -> String {
     let mut literal = String::with_capacity(value.len() + 2);
     literal.push('"');
     for c in value.chars() {
         match c {
             '"' => literal.push_str("\\\""),
             '\\' => literal.push_str("\\\\"),
-            '\u{7}' => literal.push_str("\\a"),
-            '\u{8}' => literal.push_str("\\b"),
-            '\u{c}' => literal.push_str("\\f"),
             '\n' => literal.push_str("\\n"),
             '\r' => literal.push_str("\\r"),
             '\t' => literal.push_str("\\t"),
-            '\u{b}' => literal.push_str("\\v"),
-            c if (c as u32) < 0x80 && c.is_control() => literal.push_str(&format!("\\x{:02x}", c as u32)),
-            c if c.is_control() => literal.push_str(&format!("\\u{:04x}", c as u32)),
-            c => literal.push(c),
+            c => match escape(c) {
+                Some(escaped) => literal.push_str(&escaped),
+                None => literal.push(c),
+            },
         }
     }
     literal.push('"');

@@ -33,10 +33,6 @@ impl Template {
         Self { pieces: printer.pieces }
     }
 
-    pub fn pieces(&self) -> &[Piece] {
-        &self.pieces
-    }
-
     /// The query that the adapter sends for a request.
     pub fn instantiate(&self, request: &Request<'_>, platform: &Platform) -> String {
         self.pieces

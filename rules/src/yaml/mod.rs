@@ -7,6 +7,6 @@ mod typed;
 mod write;
 
 pub use plain::{Reading, reading};
-pub use tree::{Anchors, DEPTH, Kind, Node, Style, read, token};
+pub use tree::{Anchors, Kind, Node, Style, read, token};
 pub use typed::{ParseError, parse};
 pub use write::{WriteError, write};

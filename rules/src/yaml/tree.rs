@@ -9,7 +9,7 @@ use crate::findings::{Code, Finding, cut};
 use crate::place::{Place, Span, Text};
 
 /// How deep a document may nest. Real manifests stay under 20; walking a tree recurses, and must not end in the stack.
-pub const DEPTH: usize = 100;
+const DEPTH: usize = 100;
 
 /// A node of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +102,7 @@ impl Node {
     }
 
     /// The node at a JSON Pointer, `""` being this one. Aliases are not followed.
+    #[cfg(test)]
     pub fn pointer(&self, pointer: &str) -> Option<&Self> {
         let Some(pointer) = pointer.strip_prefix('/') else {
             return pointer.is_empty().then_some(self);
