@@ -18,8 +18,11 @@ pub struct Bundle {
 pub fn bundle(mut plans: Vec<Plan>) -> Bundle {
     plans.sort_by(|a, b| a.id.cmp(&b.id));
     extend_colliding_names(&mut plans);
-    let measures: BTreeMap<&str, &Measure> =
-        plans.iter().flat_map(|plan| &plan.metrics).map(|(measure, _)| (measure.name.as_str(), measure)).collect();
+    let measures: BTreeMap<&str, &Measure> = plans
+        .iter()
+        .flat_map(|plan| &plan.metrics)
+        .map(|metric| (metric.measure.name.as_str(), &metric.measure))
+        .collect();
     let measures = measures.into_values().cloned().collect();
     Bundle { plans, measures }
 }
@@ -28,7 +31,7 @@ pub fn bundle(mut plans: Vec<Plan>) -> Bundle {
 /// principle: ten thousand rules collide with a probability of 4e-11.
 fn extend_colliding_names(plans: &mut [Plan]) {
     let mut texts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (measure, _) in plans.iter().flat_map(|plan| &plan.metrics) {
+    for measure in plans.iter().flat_map(|plan| &plan.metrics).map(|metric| &metric.measure) {
         texts.entry(measure.name.clone()).or_default().insert(measure.template.to_string());
     }
     texts.retain(|_, texts| texts.len() > 1);
@@ -36,11 +39,11 @@ fn extend_colliding_names(plans: &mut [Plan]) {
         return;
     }
     for plan in plans {
-        for (measure, _) in &mut plan.metrics {
+        for measure in plan.metrics.iter_mut().map(|metric| &mut metric.measure) {
             if texts.contains_key(&measure.name) {
                 measure.name = measure.long_name();
             }
         }
-        plan.metrics.sort_by(|(a, a_target), (b, b_target)| (&a.name, a_target).cmp(&(&b.name, b_target)));
+        plan.metrics.sort_by(|a, b| a.key().cmp(&b.key()));
     }
 }

@@ -73,7 +73,23 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     Annotation(Place),
+    /// A ClusterScalingPolicy, by its name.
+    Policy(String),
     BuiltIn,
+}
+
+/// As people are told: `annotation nimscale.dev/scale`, `policy nim-default`, `built-in`.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Annotation(place) => {
+                let key = place.path.rsplit_once('/').map_or(place.path.as_str(), |(_, key)| key);
+                write!(f, "annotation {}", key.replace("~1", "/").replace("~0", "~"))
+            }
+            Self::Policy(name) => write!(f, "policy {name}"),
+            Self::BuiltIn => f.write_str("built-in"),
+        }
+    }
 }
 
 /// A value and who set it.

@@ -1,9 +1,9 @@
 //! Decide one workload's HPA: target, bounds, behavior, metrics. Nothing here is formatted.
 
-use crate::declare::{Behavior, Direction, Mode, Paused, Source};
+use crate::declare::{Behavior, Direction, MetricName, Mode, Paused, Range, Source};
 use crate::findings::{Code, Finding, cut};
 use crate::measure::{Measure, Measured, Question, measure};
-use crate::place::Text;
+use crate::place::{Set, Text};
 use crate::platform::Platform;
 use crate::quantity::Milli;
 use crate::resolve::Intent;
@@ -13,27 +13,63 @@ use crate::workload::WorkloadId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub id: WorkloadId,
-    /// `1 <= min <= max`, a hold included.
-    pub min: u32,
-    pub max: u32,
-    /// Sorted by the metric's name, then by target.
-    pub metrics: Vec<(Measure, Milli)>,
-    /// With what is paused turned off.
-    pub behavior: Behavior,
-    pub mode: Mode,
+    /// What was asked for, within every limit.
+    pub replicas: Set<Range>,
+    /// Sorted by the measure's name, then by target.
+    pub metrics: Vec<Metric>,
+    pub behavior: Set<Behavior>,
+    pub paused: Set<Paused>,
+    pub mode: Set<Mode>,
+}
+
+/// One metric of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// What its author calls it.
+    pub name: MetricName,
+    pub measure: Measure,
+    pub target: Set<Milli>,
+    pub source: MetricSource,
+}
+
+/// Where a metric's expression comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetricSource {
+    /// Attached only once it has returned a value for the workload: not every NIM has its series.
+    Preset,
+    /// The author's own expression, as written.
+    Query(String),
+}
+
+impl Plan {
+    /// The bounds of the HPA: a hold is both of them.
+    pub fn bounds(&self) -> Range {
+        match self.paused.value {
+            Paused::At(replicas) => Range { min: replicas, max: replicas },
+            Paused::Both | Paused::Up | Paused::Down | Paused::No => self.replicas.value,
+        }
+    }
+
+    /// The behavior of the HPA, with what is paused turned off.
+    pub fn behavior(&self) -> Behavior {
+        let Behavior { up, down } = self.behavior.value.clone();
+        match self.paused.value {
+            Paused::Both => Behavior { up: Direction::Off, down: Direction::Off },
+            Paused::Up => Behavior { up: Direction::Off, down },
+            Paused::Down => Behavior { up, down: Direction::Off },
+            Paused::At(_) | Paused::No => Behavior { up, down },
+        }
+    }
 }
 
 /// Compiles every metric of an intent. An error among the findings means no plan.
 pub fn plan(intent: Intent, platform: &Platform) -> (Option<Plan>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut metrics = Vec::new();
-    let (range, hold) = match intent.paused.value {
-        Paused::At(replicas) => ((replicas, replicas), Paused::No),
-        other @ (Paused::Both | Paused::Up | Paused::Down | Paused::No) => {
-            ((intent.replicas.value.min, intent.replicas.value.max), other)
-        }
+    let max = match intent.paused.value {
+        Paused::At(replicas) => replicas,
+        Paused::Both | Paused::Up | Paused::Down | Paused::No => intent.replicas.value.max,
     };
-    let (min, max) = range;
     for metric in &intent.metrics {
         let target = metric.target.value;
         let namespace = intent.id.namespace.as_deref();
@@ -58,15 +94,25 @@ pub fn plan(intent: Intent, platform: &Platform) -> (Option<Plan>, Vec<Finding>)
                 format!("{}: a target of {target} is too small for {max} replicas", cut(metric.name.as_str(), 30));
             findings.push(Finding::new(Code::Ns0212, metric.place.clone(), message).help("a larger target"));
         }
-        metrics.push((measured, target));
+        let source = match &metric.source {
+            Source::Preset(_) => MetricSource::Preset,
+            Source::Query(text) => MetricSource::Query(text.as_str().to_owned()),
+        };
+        metrics.push(Metric { name: metric.name.clone(), measure: measured, target: metric.target.clone(), source });
     }
     if findings.iter().any(Finding::is_error) {
         return (None, findings);
     }
-    metrics.sort_by(|(a, a_target), (b, b_target)| (&a.name, a_target).cmp(&(&b.name, b_target)));
-    let behavior = paused(intent.behavior.value, hold);
-    let plan = Plan { id: intent.id, min, max, metrics, behavior, mode: intent.mode.value };
-    (Some(plan), findings)
+    metrics.sort_by(|a, b| a.key().cmp(&b.key()));
+    let Intent { id, replicas, behavior, paused, mode, metrics: _ } = intent;
+    (Some(Plan { id, replicas, metrics, behavior, paused, mode }), findings)
+}
+
+impl Metric {
+    /// The order of metrics in a plan and its HPA.
+    pub(crate) fn key(&self) -> (&str, Milli) {
+        (&self.measure.name, self.target.value)
+    }
 }
 
 /// Findings about an author's expression stand where it was written; notes are for `explain` alone.
@@ -80,16 +126,6 @@ fn of_author(measured: Measured, text: &Text, findings: &mut Vec<Finding>) -> Op
 fn fits(bound: u64, target: Milli, max: u32) -> bool {
     let wanted = u128::from(bound) * 1000 * u128::from(max);
     wanted < u128::from(target.thousandths()) << 31
-}
-
-fn paused(behavior: Behavior, hold: Paused) -> Behavior {
-    let Behavior { up, down } = behavior;
-    match hold {
-        Paused::Both => Behavior { up: Direction::Off, down: Direction::Off },
-        Paused::Up => Behavior { up: Direction::Off, down },
-        Paused::Down => Behavior { up, down: Direction::Off },
-        Paused::At(_) | Paused::No => Behavior { up, down },
-    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,17 @@ impl Default for Limits {
     }
 }
 
+/// What becomes of `spec.replicas` when an update would undo what an HPA chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Guard {
+    /// The live value is kept, and the author is told.
+    #[default]
+    Preserve,
+    /// The author is told.
+    Warn,
+    Off,
+}
+
 /// The policies of a cluster. This version has none of its own: the built-in limits hold everywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policies {

@@ -3,16 +3,16 @@
 
 use nimscale_rules::bundle::{Bundle, bundle};
 use nimscale_rules::compile::{Compiled, compile};
+use nimscale_rules::declare::Range;
 use nimscale_rules::emit::adapter::{self, Config};
 use nimscale_rules::findings::Finding;
 use nimscale_rules::measure::{Measure, Question, measure};
-use nimscale_rules::place::{Place, Span, Text};
 use nimscale_rules::plan::Plan;
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::Policies;
 use nimscale_rules::promql::token::scan;
 use nimscale_rules::quantity::Milli;
-use nimscale_rules::workload::{Annotation, Workload, WorkloadId, WorkloadKind};
+use nimscale_rules::workload::{Workload, WorkloadId, WorkloadKind};
 use nimscale_rules::yaml;
 use proptest::prelude::*;
 
@@ -39,23 +39,9 @@ fn measured(query: &str) -> Measure {
 }
 
 fn workload(name: &str, annotations: &[(&str, &str)]) -> Workload {
-    let place = Place::of_text(Span::default());
-    let mut annotations: Vec<Annotation> = annotations
-        .iter()
-        .map(|(key, value)| Annotation {
-            key: format!("nimscale.dev/{key}"),
-            key_place: place.clone(),
-            value: Text::verbatim(*value),
-        })
-        .collect();
-    annotations.sort_by(|a, b| a.key.cmp(&b.key));
-    Workload {
-        id: WorkloadId { namespace: Some("prod".into()), name: name.into(), kind: WorkloadKind::Deployment },
-        replicas: None,
-        annotation_bytes: annotations.iter().map(|a| a.key.len() + a.value.as_str().len()).sum(),
-        annotations,
-        annotations_place: place,
-    }
+    let id = WorkloadId { namespace: Some("prod".into()), name: name.into(), kind: WorkloadKind::Deployment };
+    let annotations = annotations.iter().map(|(key, value)| (format!("nimscale.dev/{key}"), (*value).to_owned()));
+    Workload::stored(id, &annotations.collect())
 }
 
 fn compiled(workload: &Workload) -> Compiled {
@@ -114,17 +100,17 @@ fn no_label_of_a_workload_gets_into_a_rule() {
 #[test]
 fn default_metrics_are_those_of_the_page() {
     let plan = planned("a", &[("scale", "1..8")]);
-    assert_eq!((plan.min, plan.max), (1, 8));
-    let targets: Vec<String> = plan.metrics.iter().map(|(_, target)| target.quantity()).collect();
+    assert_eq!(plan.bounds(), Range { min: 1, max: 8 });
+    let targets: Vec<String> = plan.metrics.iter().map(|metric| metric.target.value.quantity()).collect();
     assert_eq!(targets, ["750m", "8"]);
     let plan = planned("a", &[("scale", "auto")]);
-    assert_eq!((plan.min, plan.max, plan.metrics.len()), (1, 4, 2));
+    assert_eq!((plan.bounds(), plan.metrics.len()), (Range { min: 1, max: 4 }, 2));
 }
 
 #[test]
 fn a_pause_at_a_number_holds_it() {
     let plan = planned("a", &[("scale", "1..8"), ("paused", "3")]);
-    assert_eq!((plan.min, plan.max), (3, 3));
+    assert_eq!(plan.bounds(), Range { min: 3, max: 3 });
 }
 
 #[test]

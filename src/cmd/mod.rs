@@ -70,7 +70,7 @@ fn examine(file: &File, platform: &Platform) -> Examined {
 
 /// A manifest that states the replicas of a workload that an HPA scales.
 fn replicas_line(workload: &Workload, plan: &Plan) -> Option<Finding> {
-    let replicas = workload.replicas.as_ref().filter(|_| plan.mode == Mode::Enforce)?;
+    let replicas = workload.replicas.as_ref().filter(|_| plan.mode.value == Mode::Enforce)?;
     let message = "spec.replicas is set: each apply resets what the HPA chose; delete the line";
     Some(Finding::new(Code::Ns0401, replicas.place.clone(), message))
 }

@@ -85,7 +85,7 @@ struct Outputs {
 impl Outputs {
     fn of(bundle: &Bundle, platform: &Platform, adapter_namespace: &str) -> anyhow::Result<Self> {
         let mut all = Vec::new();
-        for plan in bundle.plans.iter().filter(|plan| plan.mode == Mode::Enforce) {
+        for plan in bundle.plans.iter().filter(|plan| plan.mode.value == Mode::Enforce) {
             let name = hpa::name(&plan.id.name);
             all.push(Output::of(
                 "autoscaling",

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use nimscale_rules::keys::{Recognised, recognise};
 use nimscale_rules::place::{Place, Span, Text};
-use nimscale_rules::workload::{Annotation, Replicas, Workload, WorkloadId, WorkloadKind, is_subdomain};
-use nimscale_rules::yaml::{Anchors, Kind, Node, Style, token};
+use nimscale_rules::workload::{self, Annotation, Replicas, Workload, WorkloadId, WorkloadKind, is_subdomain};
+use nimscale_rules::yaml::{Anchors, Kind, Node, Reading, Style, reading, token};
 
 use super::checks::{NotString, style};
 
@@ -181,7 +181,53 @@ impl<'a> Scope<'a> {
         let key = metadata.and_then(|metadata| metadata.entry("annotations")).or_else(|| node.entry("metadata"));
         let annotations_place = self.place(key.map_or(node.span, |(key, _)| key.span), path);
         let replicas = self.replicas(node, prefix);
-        Some(Workload { id, replicas, annotations, annotation_bytes, annotations_place })
+        let facts = self.facts(node);
+        let (labels, owner, pods) = (facts.metadata.labels.clone(), facts.owner(), facts.pods());
+        Some(Workload { id, replicas, annotations, annotation_bytes, annotations_place, labels, owner, pods })
+    }
+
+    /// What the object says beside its annotations, as the API would read it; nothing at all where it would not.
+    fn facts(&self, node: &'a Node) -> workload::Object {
+        let json = self.json(node, 0, &mut 0);
+        json.and_then(|json| serde_json::from_value(json).ok()).unwrap_or_default()
+    }
+
+    /// A node as JSON, its aliases followed. `None` where no manifest is so deep or large: aliases multiply, and
+    /// may stand inside of what they name.
+    fn json(&self, node: &'a Node, depth: usize, nodes: &mut usize) -> Option<serde_json::Value> {
+        const DEEPEST: usize = 100;
+        const MOST_NODES: usize = 100_000;
+        *nodes += 1;
+        if depth > DEEPEST || *nodes > MOST_NODES {
+            return None;
+        }
+        let node = self.anchors.resolve(node);
+        Some(match &node.kind {
+            Kind::Scalar { value, style } => match reading(value) {
+                _ if *style != Style::Plain || node.tag.is_some() => value.as_str().into(),
+                Reading::String | Reading::Boolean if value != "true" && value != "false" => value.as_str().into(),
+                Reading::String | Reading::Boolean => (value == "true").into(),
+                Reading::Number => value.parse::<serde_json::Number>().map_or(value.as_str().into(), Into::into),
+                Reading::Null => serde_json::Value::Null,
+            },
+            Kind::Sequence(items) => {
+                let items: Option<Vec<_>> = items.iter().map(|item| self.json(item, depth + 1, nodes)).collect();
+                items?.into()
+            }
+            Kind::Mapping(_) => {
+                let entries = self.entries(node, &[]).into_iter();
+                let mut map = serde_json::Map::new();
+                for entry in entries {
+                    let value = self.json(entry.value, depth + 1, nodes)?;
+                    // The API leaves out what is null, and takes it for absent.
+                    if !value.is_null() {
+                        map.insert(entry.key.to_owned(), value);
+                    }
+                }
+                map.into()
+            }
+            Kind::Alias(_) => serde_json::Value::Null,
+        })
     }
 
     /// An annotation of ours; none if it has no text, which `checks` has something to say about.

@@ -49,38 +49,35 @@ fn raised(review: &Review, compiled: &Compiled) -> Option<(Finding, u32)> {
         Operation::Create => {}
         Operation::Update { .. } => return None,
     }
-    let plan = compiled.plan.as_ref().filter(|plan| plan.mode == Mode::Enforce)?;
+    let plan = compiled.plan.as_ref().filter(|plan| plan.mode.value == Mode::Enforce)?;
     let replicas = review.workload.replicas.as_ref()?;
-    if replicas.count == 0 || replicas.count >= plan.min {
+    let min = plan.bounds().min;
+    if replicas.count == 0 || replicas.count >= min {
         return None;
     }
-    let message = format!("replicas raised from {} to the minimum {}", replicas.count, plan.min);
+    let message = format!("replicas raised from {} to the minimum {min}", replicas.count);
     let finding = Finding::new(Code::Ns0403, replicas.place.clone(), message).help("delete the line");
-    Some((finding, plan.min))
+    Some((finding, min))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use nimscale_rules::compile::compile;
-    use nimscale_rules::place::{Place, Span, Text};
+    use nimscale_rules::place::{Place, Span};
     use nimscale_rules::platform::Platform;
     use nimscale_rules::policy::Policies;
-    use nimscale_rules::workload::{Annotation, Replicas, Workload, WorkloadId, WorkloadKind};
+    use nimscale_rules::workload::{Replicas, Workload, WorkloadId, WorkloadKind};
 
     use super::*;
 
     fn workload(scale: &str, replicas: Option<u32>) -> Workload {
+        let id = WorkloadId { namespace: Some("prod".into()), name: "llama".into(), kind: WorkloadKind::Deployment };
         let place = Place::of_text(Span::default());
         Workload {
-            id: WorkloadId { namespace: Some("prod".into()), name: "llama".into(), kind: WorkloadKind::Deployment },
-            replicas: replicas.map(|count| Replicas { count, place: place.clone() }),
-            annotations: vec![Annotation {
-                key: "nimscale.dev/scale".into(),
-                key_place: place.clone(),
-                value: Text::verbatim(scale),
-            }],
-            annotation_bytes: scale.len(),
-            annotations_place: place,
+            replicas: replicas.map(|count| Replicas { count, place }),
+            ..Workload::stored(id, &BTreeMap::from([("nimscale.dev/scale".to_owned(), scale.to_owned())]))
         }
     }
 

@@ -12,18 +12,19 @@ use std::collections::BTreeMap;
 
 use nimscale_rules::bundle::bundle;
 use nimscale_rules::compile::compile;
+use nimscale_rules::declare::Range;
 use nimscale_rules::emit::adapter::{self, Config};
 use nimscale_rules::emit::hpa;
 use nimscale_rules::findings::Finding;
 use nimscale_rules::keys::DOMAIN;
 use nimscale_rules::measure::{Question, measure};
-use nimscale_rules::place::{Place, Span, Text};
+use nimscale_rules::place::Span;
 use nimscale_rules::plan::Plan;
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::{Limits, Policies};
 use nimscale_rules::promql::{self, read, template};
 use nimscale_rules::quantity::Milli;
-use nimscale_rules::workload::{Annotation, Workload, WorkloadId, WorkloadKind};
+use nimscale_rules::workload::{Workload, WorkloadId, WorkloadKind};
 use nimscale_rules::yaml::{self, token};
 
 const ANNOTATIONS: &str = "/metadata/annotations";
@@ -60,19 +61,8 @@ fn map(bytes: &[u8]) -> BTreeMap<String, String> {
 
 /// As a cluster has it: values by themselves, without a file.
 fn workload(map: &BTreeMap<String, String>) -> Workload {
-    let at = |path: String| Place { doc: 0, bytes: Span::default(), path, exact: true };
-    let annotation = |(key, value): (&String, &String)| Annotation {
-        key: key.clone(),
-        key_place: at(path(key)),
-        value: Text::verbatim(value.as_str()).at_path(path(key)),
-    };
-    Workload {
-        id: WorkloadId { namespace: Some("llm".to_owned()), name: "nim".to_owned(), kind: WorkloadKind::Deployment },
-        replicas: None,
-        annotations: map.iter().map(annotation).collect(),
-        annotation_bytes: map.iter().map(|(key, value)| key.len() + value.len()).sum(),
-        annotations_place: at(ANNOTATIONS.to_owned()),
-    }
+    let id = WorkloadId { namespace: Some("llm".to_owned()), name: "nim".to_owned(), kind: WorkloadKind::Deployment };
+    Workload::stored(id, map)
 }
 
 fn path(key: &str) -> String {
@@ -81,10 +71,11 @@ fn path(key: &str) -> String {
 
 fn emitted(plan: Plan, platform: &Platform) {
     let limits = Limits::BUILT_IN;
-    assert!(1 <= plan.min && plan.min <= plan.max && plan.max <= limits.max_replicas, "{}..{}", plan.min, plan.max);
+    let Range { min, max } = plan.bounds();
+    assert!(1 <= min && min <= max && max <= limits.max_replicas, "{min}..{max}");
     assert!((1..=limits.metrics).contains(&plan.metrics.len()), "{} metrics", plan.metrics.len());
     yaml::write(&hpa::hpa(&plan)).expect("an HPA is written");
-    let names: Vec<_> = plan.metrics.iter().map(|(measure, _)| measure.name.clone()).collect();
+    let names: Vec<_> = plan.metrics.iter().map(|metric| metric.measure.name.clone()).collect();
     let bundle = bundle(vec![plan]);
     let text = adapter::config(&bundle, platform).expect("a config is written");
     let config: Config = yaml::parse(&text).expect("a config is read back");

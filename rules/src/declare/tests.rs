@@ -14,19 +14,16 @@ use crate::workload::{WorkloadId, WorkloadKind};
 
 fn workload(values: &[(&str, &str)]) -> Workload {
     let id = WorkloadId { namespace: None, name: "llama".into(), kind: WorkloadKind::Deployment };
-    let whole = Place::of_text(Span::default());
     let annotation = |(key, value): (&str, &str)| Annotation {
         key: format!("nimscale.dev/{key}"),
-        key_place: whole.clone(),
+        key_place: Place::of_text(Span::default()),
         value: Text::verbatim(value).at_path(key),
     };
     let sorted: BTreeMap<&str, &str> = values.iter().copied().collect();
     Workload {
-        id,
-        replicas: None,
         annotations: sorted.into_iter().map(annotation).collect(),
         annotation_bytes: values.iter().map(|(key, value)| key.len() + value.len()).sum(),
-        annotations_place: whole,
+        ..Workload::stored(id, &BTreeMap::new())
     }
 }
 

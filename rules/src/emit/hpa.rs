@@ -12,17 +12,18 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use sha2::{Digest, Sha256};
 
-use crate::declare::{Change, Direction, Step};
+use crate::declare::{Change, Direction, Range, Step};
 use crate::keys::ADOPTABLE;
 use crate::measure::MetricKind;
-use crate::plan::Plan;
-use crate::quantity::Milli;
+use crate::plan::{Metric, Plan};
 
 /// What a name of a Kubernetes object may have at most (a DNS subdomain).
 const MOST_CHARACTERS: usize = 253;
 
 /// The HPA of a plan, as a person would apply it: a controller may take it over later without a key.
 pub fn hpa(plan: &Plan) -> HorizontalPodAutoscaler {
+    let bounds = plan.bounds();
+    let metrics = plan.metrics.iter().map(metric).collect();
     HorizontalPodAutoscaler {
         metadata: ObjectMeta {
             name: Some(name(&plan.id.name)),
@@ -30,24 +31,28 @@ pub fn hpa(plan: &Plan) -> HorizontalPodAutoscaler {
             annotations: Some(BTreeMap::from([(ADOPTABLE.to_owned(), "true".to_owned())])),
             ..ObjectMeta::default()
         },
-        spec: Some(HorizontalPodAutoscalerSpec {
-            scale_target_ref: CrossVersionObjectReference {
-                api_version: Some("apps/v1".to_owned()),
-                kind: plan.id.kind.to_string(),
-                name: plan.id.name.clone(),
-            },
-            min_replicas: Some(count(plan.min)),
-            max_replicas: count(plan.max),
-            metrics: Some(
-                plan.metrics.iter().map(|(measure, target)| metric(measure.kind, &measure.name, *target)).collect(),
-            ),
-            // Always written out: without it the API server's own algorithm differs, and its spikes outlive their cause.
-            behavior: Some(HorizontalPodAutoscalerBehavior {
-                scale_up: Some(rules(&plan.behavior.up)),
-                scale_down: Some(rules(&plan.behavior.down)),
-            }),
-        }),
+        spec: Some(spec(plan, bounds, metrics)),
         status: None,
+    }
+}
+
+/// The spec of a plan's HPA, with bounds and metrics that may differ from the plan's for a while.
+pub fn spec(plan: &Plan, bounds: Range, metrics: Vec<MetricSpec>) -> HorizontalPodAutoscalerSpec {
+    let behavior = plan.behavior();
+    HorizontalPodAutoscalerSpec {
+        scale_target_ref: CrossVersionObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: plan.id.kind.to_string(),
+            name: plan.id.name.clone(),
+        },
+        min_replicas: Some(count(bounds.min)),
+        max_replicas: count(bounds.max),
+        metrics: Some(metrics),
+        // Always written out: without it the API server's own algorithm differs, and its spikes outlive their cause.
+        behavior: Some(HorizontalPodAutoscalerBehavior {
+            scale_up: Some(rules(&behavior.up)),
+            scale_down: Some(rules(&behavior.down)),
+        }),
     }
 }
 
@@ -64,15 +69,16 @@ pub fn name(workload: &str) -> String {
     format!("{}-{}{SUFFIX}", workload[..cut].trim_end_matches(['-', '.']), &hash[..8])
 }
 
-fn metric(kind: MetricKind, name: &str, target: Milli) -> MetricSpec {
-    match kind {
+/// One metric of an HPA.
+pub fn metric(metric: &Metric) -> MetricSpec {
+    match metric.measure.kind {
         MetricKind::Pods => MetricSpec {
             type_: "Pods".to_owned(),
             pods: Some(PodsMetricSource {
-                metric: MetricIdentifier { name: name.to_owned(), selector: None },
+                metric: MetricIdentifier { name: metric.measure.name.clone(), selector: None },
                 target: MetricTarget {
                     type_: "AverageValue".to_owned(),
-                    average_value: Some(Quantity(target.quantity())),
+                    average_value: Some(Quantity(metric.target.value.quantity())),
                     ..MetricTarget::default()
                 },
             }),

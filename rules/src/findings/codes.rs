@@ -88,8 +88,11 @@ codes! {
     Ns0202 "NS0202" Error "a minimum of 0";
     Ns0203 "NS0203" Error "max over the ceiling";
     Ns0204 "NS0204" Warning "min equal to max";
+    Ns0205 "NS0205" Error "more GPUs than a policy allows";
     Ns0206 "NS0206" Error "too many metrics";
     Ns0207 "NS0207" Error "annotations over the API's limit";
+    Ns0208 "NS0208" Error "an expression where a policy allows presets only";
+    Ns0209 "NS0209" Error "a metric that a policy denies";
     Ns0211 "NS0211" Error "a target that is not above 0";
     Ns0212 "NS0212" Error "a target that the HPA cannot count";
     Ns0213 "NS0213" Error "a ratio target at or over its top";
@@ -97,6 +100,10 @@ codes! {
     Ns0215 "NS0215" Error "a preset without a default target";
     Ns0216 "NS0216" Warning "a ratio target that the HPA's tolerance never lets it pass";
     Ns0217 "NS0217" Warning "a latency target between bucket edges or over the top";
+    Ns0221 "NS0221" Warning "a value that a policy's limit lowered";
+    Ns0222 "NS0222" Warning "a policy that does not exist";
+    Ns0223 "NS0223" Warning "two policies of one priority";
+    Ns0224 "NS0224" Error "an invalid policy";
     Ns0301 "NS0301" Error "not PromQL";
     Ns0311 "NS0311" Warning "rate, irate or increase over a gauge";
     Ns0312 "NS0312" Error "delta, idelta or deriv on a counter";
@@ -127,7 +134,31 @@ codes! {
     Ns0371 "NS0371" Note "a division without a guard";
     Ns0372 "NS0372" Note "an average of per-pod values that is not the fleet's value";
     Ns0401 "NS0401" Warning "spec.replicas in the manifest of a scaled workload";
+    Ns0402 "NS0402" Warning "replicas kept as the HPA chose them";
     Ns0403 "NS0403" Warning "replicas raised to the minimum";
+    Ns0404 "NS0404" Warning "keys removed from a scaled workload";
+    Ns0405 "NS0405" Warning "live replicas outside of a new range";
+    Ns0411 "NS0411" Error "another HPA on the workload";
+    Ns0412 "NS0412" Error "pods that another HPA's target selects too";
+    Ns0413 "NS0413" Error "an HPA that may not be adopted";
+    Ns0416 "NS0416" Error "an author without the right to create HPAs";
+    Ns0421 "NS0421" Warning "a NIMService that sets its replicas";
+    Ns0422 "NS0422" Warning "a NIMService with an HPA of its own";
+    Ns0423 "NS0423" Warning "a workload that another controller owns";
+    Ns0424 "NS0424" Warning "a key that NIM Operator overwrites";
+    Ns0441 "NS0441" Warning "presets without a value for the workload";
+    Ns0501 "NS0501" Error "an adapter config that does not load";
+    Ns0502 "NS0502" Warning "a rule of ours that was left out";
+    Ns0503 "NS0503" Error "an adapter config that somebody reverts";
+    Ns0504 "NS0504" Error "a metrics API that another server answers";
+    Ns0505 "NS0505" Error "a roll of the adapter that failed";
+    Ns0506 "NS0506" Warning "an adapter config near its size limit";
+    Ns0507 "NS0507" Error "an adapter that reads another config";
+    Ns0508 "NS0508" Warning "an adapter that started before the last write";
+    Ns0511 "NS0511" Warning "an anchor that Prometheus does not scrape";
+    Ns0512 "NS0512" Warning "a metric that the API does not list";
+    Ns0513 "NS0513" Warning "a metric without a value for the workload";
+    Ns0515 "NS0515" Error "a Prometheus that does not answer";
 }
 
 impl fmt::Display for Code {

@@ -1,8 +1,17 @@
 //! The workload that the compiler is given: the same from a file, an admission review or a watch.
 
+mod object;
+mod selector;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::place::{Place, Text};
+pub use object::{ManagedFields, Metadata, Object, OwnerReference};
+pub use selector::{Selector, UnknownOperator};
+
+use crate::keys::{Recognised, recognise};
+use crate::place::{Place, Span, Text};
+use crate::yaml::token;
 
 /// The two kinds of workload that can be scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,9 +83,67 @@ pub struct Workload {
     pub annotation_bytes: usize,
     /// Where `metadata.annotations` stands.
     pub annotations_place: Place,
+    /// `metadata.labels`: what a policy selects by.
+    pub labels: BTreeMap<String, String>,
+    /// The owner that controls it, if there is one: whatever we would change it may change back.
+    pub owner: Option<Owner>,
+    pub pods: Pods,
+}
+
+/// What controls a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+}
+
+/// What a workload says of its pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pods {
+    pub selector: Selector,
+    /// The labels of the pod template.
+    pub labels: BTreeMap<String, String>,
+    /// The images of its containers.
+    pub images: Vec<String>,
+    /// An environment variable `NGC_API_KEY` or `NIM_*` is set in one of the containers.
+    pub nim_environment: bool,
+    /// GPUs of one pod: the sum of the containers' limits on `nvidia.com/gpu`.
+    pub gpus: u32,
+    /// One of the containers says when it is ready.
+    pub readiness_probe: bool,
+}
+
+impl Owner {
+    /// A NIMService of NVIDIA's NIM Operator, in whatever version.
+    pub fn is_nim_service(&self) -> bool {
+        self.kind == "NIMService" && self.api_version.split('/').next() == Some("apps.nvidia.com")
+    }
 }
 
 impl Workload {
+    /// A workload with annotations as the API stores them; places are in their values. All else is absent.
+    pub fn stored(id: WorkloadId, annotations: &BTreeMap<String, String>) -> Self {
+        const ANNOTATIONS: &str = "/metadata/annotations";
+        let place = |path: String| Place { path, ..Place::of_text(Span::default()) };
+        let ours = annotations.iter().filter(|(key, _)| !matches!(recognise(key), Recognised::Foreign));
+        let annotation = |(key, value): (&String, &String)| {
+            let path = format!("{ANNOTATIONS}/{}", token(key));
+            let value = Text::verbatim(value.as_str()).at_path(path.clone());
+            Annotation { key: key.clone(), key_place: place(path), value }
+        };
+        Self {
+            id,
+            replicas: None,
+            annotations: ours.map(annotation).collect(),
+            annotation_bytes: annotations.iter().map(|(key, value)| key.len() + value.len()).sum(),
+            annotations_place: place(ANNOTATIONS.to_owned()),
+            labels: BTreeMap::new(),
+            owner: None,
+            pods: Pods::default(),
+        }
+    }
+
     /// The value of an annotation under our domain, by the part of its key after the slash.
     pub fn annotation(&self, name: &str) -> Option<&Annotation> {
         self.annotations.iter().find(|annotation| annotation.key.split_once('/') == Some((crate::keys::DOMAIN, name)))
