@@ -40,6 +40,9 @@ pub struct InputArgs {
     /// What the cluster's Prometheus looks like (YAML).
     #[arg(long, value_name = "FILE")]
     pub platform: Option<PathBuf>,
+    /// ClusterScalingPolicies that hold (YAML); of namespaces only the names are known. May be repeated.
+    #[arg(long = "policy", value_name = "FILE")]
+    pub policies: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -2,8 +2,10 @@
 
 mod cli;
 mod cmd;
+mod crds;
 mod manifest;
 mod output;
+mod policies;
 
 use std::process::ExitCode;
 

@@ -354,3 +354,43 @@ fn presets_are_listed() {
     assert_eq!((run.code, run.out.lines().count()), (0, 9));
     assert!(run.out.contains("kv-cache     ratio 0..1     0.75"), "{}", run.out);
 }
+
+#[test]
+fn a_policy_from_a_file_gives_defaults_and_limits() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("it is written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let head = "apiVersion: nimscale.dev/v1alpha1\nkind: ClusterScalingPolicy\n";
+    let policy = file(
+        "policy.yaml",
+        &format!(
+            "{head}metadata: {{name: nim-default}}\nspec:\n  match: {{attach: Always}}\n  mode: Enforce\n  defaults:\n    \
+             replicas: {{min: 2, max: 6}}\n    metrics: [{{preset: queue-depth, target: 4}}]\n  limits: {{maxReplicas: 6}}\n"
+        ),
+    );
+    let image = "  template:\n    spec:\n      containers:\n      - {name: nim, image: nvcr.io/nim/meta/llama3-8b-instruct:1}\n";
+    let plain = deployment("a", "other: x") + image;
+    assert_eq!(of_kind(&documents(&render(&plain).out), "HorizontalPodAutoscaler").len(), 0);
+    let run = nimscale(&["render", "--policy", &policy, "-"], &plain);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.err.contains("NS0403 replicas raised from 1 to the minimum 2"), "{}", run.err);
+    let documents = documents(&run.out);
+    let hpa = of_kind(&documents, "HorizontalPodAutoscaler")[0];
+    assert_eq!((&hpa["spec"]["minReplicas"], &hpa["spec"]["maxReplicas"]), (&2.into(), &6.into()));
+    assert_eq!(hpa["spec"]["metrics"].as_array().map(Vec::len), Some(1));
+    let over = nimscale(&["lint", "--policy", &policy, "-"], &deployment("a", "nimscale.dev/scale: 1..7"));
+    assert!(over.out.contains("NS0203 max 7 is over the ceiling 6 (nim-default) (help: 1..6)"), "{}", over.out);
+    assert_eq!(over.code, 1);
+
+    let bad = file("bad.yaml", &format!("{head}metadata: {{name: bad}}\nspec: {{presets: []}}\n"));
+    for (wrong, why) in
+        [(bad.as_str(), "NS0224 policy bad: presets are not supported"), ("missing.yaml", "missing.yaml")]
+    {
+        let run = nimscale(&["render", "--policy", &policy, "--policy", wrong, "-"], &plain);
+        assert_eq!((run.code, run.out.as_str()), (3, ""), "{}", run.err);
+        assert!(run.err.contains(why), "{}", run.err);
+    }
+}

@@ -62,10 +62,10 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "policy",
         declares: false,
-        not_yet: Some("the built-in defaults"),
+        not_yet: None,
         value: "a policy's name, or `none`",
         example: "none",
-        description: "Which policy gives the defaults.",
+        description: "Which policy gives the defaults; the limits of all that match hold anyway.",
     },
     Key {
         name: "adopt-hpa",

@@ -78,6 +78,16 @@ pub enum Origin {
     BuiltIn,
 }
 
+impl Origin {
+    /// Where it is written, for what an annotation sets.
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Annotation(place) => Some(place),
+            Self::Policy(_) | Self::BuiltIn => None,
+        }
+    }
+}
+
 /// As people are told: `annotation nimscale.dev/scale`, `policy nim-default`, `built-in`.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -79,8 +79,7 @@ pub fn plan(intent: Intent, platform: &Platform) -> (Option<Plan>, Vec<Finding>)
                 of_author(measure(&question, platform), text, &mut findings)
             }
             Source::Preset(preset) => {
-                let Some(query) = &preset.query else { continue };
-                let question = Question { query, target, namespace, on_idle: preset.on_idle, bound: preset.bound };
+                let Some(question) = preset.question(target, namespace) else { continue };
                 let measured = measure(&question, platform);
                 // The author wrote the preset's name, not its query: only what stops it is his to know.
                 let errors = measured.findings.into_iter().filter(Finding::is_error);
@@ -152,7 +151,7 @@ mod tests {
     fn presets_fit_the_built_in_ceiling_at_the_smallest_target() {
         for preset in presets() {
             if let Some(bound) = preset.bound {
-                assert!(fits(bound, milli(1), Limits::BUILT_IN.max_replicas), "{}", preset.name);
+                assert!(fits(bound, milli(1), Limits::BUILT_IN.max_replicas.value), "{}", preset.name);
             }
         }
     }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::measure::{Measure, Question, measure};
+use crate::platform::Platform;
 use crate::quantity::Milli;
 use crate::yaml::{self, ParseError};
 
@@ -62,6 +64,27 @@ pub fn presets() -> &'static [Preset] {
 
 pub fn preset(name: &str) -> Option<&'static Preset> {
     presets().iter().find(|preset| preset.name == name)
+}
+
+/// The measures of all presets that have a query, sorted by name: published at install, so that a workload that scales on
+/// presets needs no rule of its own.
+pub fn measures(platform: &Platform) -> Vec<Measure> {
+    let measured = presets().iter().filter_map(|preset| {
+        // A preset states its bound and idle rule: its measure does not depend on the target.
+        let target = preset.target.unwrap_or(Milli::MAX);
+        measure(&preset.question(target, None)?, platform).measure
+    });
+    let mut measures: Vec<Measure> = measured.collect();
+    measures.sort_by(|a, b| a.name.cmp(&b.name));
+    measures
+}
+
+impl Preset {
+    /// What is to be measured of it in a namespace; `None` without a query.
+    pub(crate) fn question<'a>(&'a self, target: Milli, namespace: Option<&'a str>) -> Option<Question<'a>> {
+        let query = self.query.as_deref()?;
+        Some(Question { query, target, namespace, on_idle: self.on_idle, bound: self.bound })
+    }
 }
 
 macro_rules! files {

@@ -6,14 +6,16 @@ use super::{examine, lines};
 use crate::cli::{FailOn, LintArgs};
 use crate::manifest;
 use crate::output::{Exit, data, talk};
+use crate::policies;
 
 pub fn run(args: &LintArgs) -> anyhow::Result<Exit> {
     let platform = super::platform(args.input.platform.as_deref())?;
+    let policies = policies::read(&args.input.policies)?;
     let manifests = manifest::read(&args.input.paths, args.input.namespace.as_deref());
     let mut text = String::new();
     let mut exit = Exit::Done;
     for file in &manifests.files {
-        let findings = examine(file, &platform).findings;
+        let findings = examine(file, &policies, &platform).findings;
         for line in lines(file, &findings) {
             text.push_str(&line);
             text.push('\n');

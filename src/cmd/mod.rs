@@ -40,13 +40,12 @@ struct Examined {
 }
 
 /// Compiles every workload of a file and asks admission about each, as if it were created.
-fn examine(file: &File, platform: &Platform) -> Examined {
-    let policies = Policies::built_in();
+fn examine(file: &File, policies: &Policies, platform: &Platform) -> Examined {
     let mut examined = Examined { findings: Vec::new(), plans: Vec::new(), replicas: Vec::new() };
     for document in &file.documents {
         examined.findings.extend(document.findings.iter().cloned());
         for workload in document.objects.iter().filter_map(|object| object.workload.as_ref()) {
-            let compiled = compile(workload, &policies, platform);
+            let compiled = compile(workload, policies, platform);
             let Verdict { outcome, warnings, replicas } = decide(&Review::create(workload.clone()), &compiled);
             examined.findings.extend(warnings);
             match outcome {

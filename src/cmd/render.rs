@@ -18,14 +18,16 @@ use super::{Examined, examine, lines};
 use crate::cli::RenderArgs;
 use crate::manifest::{self, Document, File, Identity};
 use crate::output::{Exit, data, talk};
+use crate::policies;
 
 /// Prints documents in their order, then HPAs, then the adapter's ConfigMap; nothing at all when there is an error, so
 /// that a pipe never applies half.
 pub fn run(args: &RenderArgs) -> anyhow::Result<Exit> {
     let platform = super::platform(args.input.platform.as_deref())?;
+    let policies = policies::read(&args.input.policies)?;
     let manifests = manifest::read(&args.input.paths, args.input.namespace.as_deref());
     let examined: Vec<(&File, Examined)> =
-        manifests.files.iter().map(|file| (file, examine(file, &platform))).collect();
+        manifests.files.iter().map(|file| (file, examine(file, &policies, &platform))).collect();
     for line in examined.iter().flat_map(|(file, examined)| lines(file, &examined.findings)) {
         talk(&line);
     }

@@ -16,6 +16,7 @@ use walkdir::WalkDir;
 
 pub use objects::{Identity, Object};
 pub use rewrite::rewrite;
+pub use split::split;
 
 /// Bytes of one file. The API server takes 1.5 MiB an object; the largest `List`s people keep are a few MiB.
 const MAX_BYTES: u64 = 32 << 20;
@@ -119,7 +120,7 @@ impl std::fmt::Display for Failure {
 impl File {
     pub fn new(name: String, text: String, default_namespace: Option<&str>) -> Self {
         let whole = Span::new(0, text.len());
-        let spans = if has_extension(Path::new(&name), &["json"]) { vec![whole] } else { split::split(&text) };
+        let spans = if has_extension(Path::new(&name), &["json"]) { vec![whole] } else { split(&text) };
         let document = |(index, bytes)| Document::read(&text, bytes, index, default_namespace);
         let documents = spans.into_iter().enumerate().map(document).collect();
         Self { name, text, documents }

@@ -72,8 +72,8 @@ fn path(key: &str) -> String {
 fn emitted(plan: Plan, platform: &Platform) {
     let limits = Limits::BUILT_IN;
     let Range { min, max } = plan.bounds();
-    assert!(1 <= min && min <= max && max <= limits.max_replicas, "{min}..{max}");
-    assert!((1..=limits.metrics).contains(&plan.metrics.len()), "{} metrics", plan.metrics.len());
+    assert!(1 <= min && min <= max && max <= limits.max_replicas.value, "{min}..{max}");
+    assert!((1..=limits.metrics.value).contains(&plan.metrics.len()), "{} metrics", plan.metrics.len());
     yaml::write(&hpa::hpa(&plan)).expect("an HPA is written");
     let names: Vec<_> = plan.metrics.iter().map(|metric| metric.measure.name.clone()).collect();
     let bundle = bundle(vec![plan]);

@@ -54,6 +54,11 @@ impl Behavior {
         }
     }
 
+    /// A name or steps, as in an annotation.
+    pub(crate) fn read(value: &str) -> Result<Self, Finding> {
+        read(value, 0)
+    }
+
     /// What holds when nothing is said.
     pub fn balanced() -> Self {
         Self {
@@ -232,7 +237,7 @@ fn count(text: &str) -> Option<u32> {
     (plain && !text.is_empty()).then(|| text.parse().unwrap_or(u32::MAX))
 }
 
-fn seconds(text: &str) -> Option<u32> {
+pub(crate) fn seconds(text: &str) -> Option<u32> {
     let unit = match text.as_bytes().last()? {
         b's' => 1,
         b'm' => 60,

@@ -1,9 +1,13 @@
-//! Read the one-word keys: `paused` and `mode`.
+//! Read the one-word keys: `paused`, `mode` and `policy`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::near;
 use crate::findings::{Code, Finding, cut};
-use crate::place::Span;
-use crate::policy::Limits;
+use crate::place::{Place, Span};
+use crate::policy::{Limits, lowered};
+use crate::workload::is_subdomain;
 
 /// How the replicas are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +25,23 @@ pub enum Paused {
 }
 
 /// How far a declaration reaches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     Enforce,
     /// Metrics are compiled and published, and no HPA is made.
     Observe,
 }
 
-pub(super) fn paused(value: &str, at: usize, limits: &Limits) -> Result<Paused, Finding> {
+/// Which policy gives the defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pick {
+    Named(String),
+    /// `none`: the built-in ones.
+    None,
+}
+
+/// Lowers a number over the ceiling where the limit says so.
+pub(super) fn paused(value: &str, at: usize, limits: &Limits, warnings: &mut Vec<Finding>) -> Result<Paused, Finding> {
     let span = Span::new(at, at + value.len());
     match value {
         "true" => return Ok(Paused::Both),
@@ -45,9 +58,15 @@ pub(super) fn paused(value: &str, at: usize, limits: &Limits) -> Result<Paused, 
     }
     // A number that does not fit is over any ceiling.
     let count = value.parse().unwrap_or(u32::MAX);
-    let ceiling = limits.max_replicas;
+    let limit = &limits.max_replicas;
+    let ceiling = limit.value;
     if count > ceiling {
-        let message = format!("paused at {} is over the ceiling {ceiling} (built-in)", cut(value, 20));
+        let shown = cut(value, 20);
+        if limit.lowers() {
+            warnings.push(lowered(&format!("paused at {shown}"), ceiling, limit, Place::of_text(span)));
+            return Ok(Paused::At(ceiling));
+        }
+        let message = format!("paused at {shown} is over the ceiling {ceiling} {}", limit.who());
         return Err(Finding::at(Code::Ns0203, span, message).help(format!("\"{ceiling}\"")));
     }
     Ok(Paused::At(count))
@@ -64,6 +83,18 @@ pub(super) fn mode(value: &str, at: usize) -> Result<Mode, Finding> {
             Err(Finding::at(Code::Ns0153, Span::new(at, at + value.len()), message).help(help))
         }
     }
+}
+
+pub(super) fn policy(value: &str, at: usize) -> Result<Pick, Finding> {
+    if value == "none" {
+        return Ok(Pick::None);
+    }
+    if is_subdomain(value) {
+        return Ok(Pick::Named(value.to_owned()));
+    }
+    let shown = cut(value, 40).replace(char::is_whitespace, " ");
+    let message = format!("policy: {shown} is no name of a policy");
+    Err(Finding::at(Code::Ns0153, Span::new(at, at + value.len()), message).help("a ClusterScalingPolicy, or none"))
 }
 
 fn instead_of(value: &str) -> String {

@@ -55,8 +55,10 @@ fn read_entry(text: &Text, tokens: &[Token], limits: &Limits) -> Result<Declared
     let value = text.as_str();
     let whole = span_of(tokens);
     let bytes = whole.end - whole.start;
-    if bytes > limits.entry_bytes {
-        let message = format!("the entry takes {bytes} bytes; the limit is {}", limits.entry_bytes);
+    let limit = &limits.entry_bytes;
+    if bytes > limit.value {
+        let by = limit.policy().map_or_else(String::new, |policy| format!(" ({policy})"));
+        let message = format!("the entry takes {bytes} bytes; the limit is {}{by}", limit.value);
         return Err(Finding::at(Code::Ns0362, whole, message).help("a shorter expression"));
     }
     if let [dash, ..] = tokens

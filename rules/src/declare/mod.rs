@@ -11,14 +11,15 @@ mod target;
 
 use std::collections::BTreeSet;
 
+pub(crate) use behavior::seconds;
 pub use behavior::{Behavior, Change, Direction, Step};
-pub use control::{Mode, Paused};
+pub use control::{Mode, Paused, Pick};
 pub use name::MetricName;
 
 use crate::findings::{Code, Finding, cut, nearest};
 use crate::keys::{DOMAIN, KEYS, Key, Recognised, recognise};
 use crate::place::{Place, Set, Span, Text};
-use crate::policy::Limits;
+use crate::policy::{Limits, lowered};
 use crate::presets::Preset;
 use crate::quantity::Milli;
 use crate::workload::{Annotation, Workload};
@@ -33,6 +34,7 @@ pub struct Declaration {
     pub behavior: Option<Set<Behavior>>,
     pub paused: Option<Set<Paused>>,
     pub mode: Option<Set<Mode>>,
+    pub policy: Option<Set<Pick>>,
 }
 
 /// What the annotations say about scaling at all.
@@ -40,6 +42,8 @@ pub struct Declaration {
 pub enum Attach {
     /// `scale`, `keep` or `spec` is there.
     Declared,
+    /// No key declares it, and a policy attaches what it is; an annotation alone never says this.
+    ByPolicy,
     /// `scale: "off"`: opted out, whatever else is stated.
     Off,
     #[default]
@@ -99,21 +103,34 @@ pub fn declare(workload: &Workload, limits: &Limits) -> (Declaration, Vec<Findin
         declaration.behavior = through(text, &mut findings, |findings| stated(text, behavior::read, findings));
     }
     if let Some(text) = value(workload, "paused", &mut findings) {
-        let read = |value: &str, at| control::paused(value, at, limits);
-        declaration.paused = through(text, &mut findings, |findings| stated(text, read, findings));
+        declaration.paused = through(text, &mut findings, |findings| {
+            let mut warnings = Vec::new();
+            let paused = stated(text, |value, at| control::paused(value, at, limits, &mut warnings), findings);
+            let lowered = !warnings.is_empty();
+            findings.extend(warnings);
+            paused.map(|paused| if lowered { Set { from: limits.max_replicas.by.clone(), ..paused } } else { paused })
+        });
     }
     if let Some(text) = value(workload, "mode", &mut findings) {
         declaration.mode = through(text, &mut findings, |findings| stated(text, control::mode, findings));
     }
+    if let Some(text) = value(workload, "policy", &mut findings) {
+        declaration.policy = through(text, &mut findings, |findings| stated(text, control::policy, findings));
+    }
+    let most = limits.metrics.value;
     let count = declaration.metrics.len() + kept.len();
-    let first_over = declaration.metrics.iter().chain(&kept).nth(limits.metrics).map(|metric| metric.place.clone());
+    let first_over = declaration.metrics.iter().chain(&kept).nth(most).map(|metric| metric.place.clone());
     // Of more than there may be, those over the limit are not judged one by one.
-    kept.truncate(limits.metrics.saturating_sub(declaration.metrics.len()));
+    kept.truncate(most.saturating_sub(declaration.metrics.len()));
+    declaration.metrics.truncate(most);
     unite(&mut declaration.metrics, kept, &mut findings);
     if let Some(first_over) = first_over {
-        let most = limits.metrics;
-        let message = format!("{count} metrics; the limit is {most} (built-in)");
-        findings.push(Finding::new(Code::Ns0206, first_over, message).help(format!("at most {most}")));
+        findings.push(if limits.metrics.lowers() {
+            lowered(&format!("{count} metrics"), most, &limits.metrics, first_over)
+        } else {
+            let message = format!("{count} metrics; the limit is {most} {}", limits.metrics.who());
+            Finding::new(Code::Ns0206, first_over, message).help(format!("at most {most}"))
+        });
     }
 
     findings.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));
@@ -121,6 +138,11 @@ pub fn declare(workload: &Workload, limits: &Limits) -> (Declaration, Vec<Findin
         declaration = Declaration { attach, ..Declaration::default() };
     }
     (declaration, findings)
+}
+
+/// Reads the target of a preset as `scale` does, with what there is to warn of.
+pub(crate) fn preset_target(text: &str, preset: &Preset) -> Result<(Milli, Option<Finding>), Finding> {
+    target::quantity(text, 0, preset)
 }
 
 /// Reads one target as `keep` does: a plain decimal above 0.

@@ -2,8 +2,8 @@
 
 use super::{DeclaredMetric, MetricName, Range, Source, near, target, trimmed, twice};
 use crate::findings::{Code, Finding, cut};
-use crate::place::{Place, Set, Span, Text};
-use crate::policy::Limits;
+use crate::place::{Origin, Place, Set, Span, Text};
+use crate::policy::{Limits, lowered};
 use crate::presets::{Preset, preset, presets};
 
 /// What a `scale` states; `off` and `auto` state nothing here.
@@ -106,11 +106,12 @@ impl<'a> Reader<'a> {
         }
         if word.starts_with(|c: char| c.is_ascii_digit()) {
             let range = self.range(word, span, first, scale)?;
-            if range.min == range.max {
+            let (range, from) = range;
+            if range.min == range.max && matches!(from, Origin::Annotation(_)) {
                 let help = if range.max == 1 { "1..2".into() } else { format!("1..{}", range.max) };
                 self.findings.push(Finding::at(Code::Ns0204, span, format!("{word} never scales")).help(help));
             }
-            scale.replicas = Some(Set::annotation(range, self.text.place(span)));
+            scale.replicas = Some(Set { value: range, from });
             return Ok(false);
         }
         if word.contains(['(', ')', '{', '}', '[', ']', '"', '\'', '_', '`']) {
@@ -124,8 +125,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn range(&self, word: &str, span: Span, first: bool, scale: &Scale) -> Result<Range, Finding> {
-        let ceiling = self.limits.max_replicas;
+    /// A range and who set it: of one that is lowered, whoever set the limit.
+    fn range(&mut self, word: &str, span: Span, first: bool, scale: &Scale) -> Result<(Range, Origin), Finding> {
+        let limit = &self.limits.max_replicas;
+        let ceiling = limit.value;
         let Some((min, max)) = bounds(word) else {
             let message = format!("{} is not a range MIN..MAX", cut(word, 30));
             return Err(Finding::at(Code::Ns0111, span, message).help(self.meant(word, scale)));
@@ -150,10 +153,14 @@ impl<'a> Reader<'a> {
         }
         if max > ceiling {
             let shown = cut(word.split_once("..").map_or(word, |(_, max)| max), 20);
-            let message = format!("max {shown} is over the ceiling {ceiling} (built-in)");
+            if limit.lowers() {
+                self.findings.push(lowered(&format!("max {shown}"), ceiling, limit, Place::of_text(span)));
+                return Ok((Range { min: min.min(ceiling), max: ceiling }, limit.by.clone()));
+            }
+            let message = format!("max {shown} is over the ceiling {ceiling} {}", limit.who());
             return Err(Finding::at(Code::Ns0203, span, message).help(format!("{}..{ceiling}", min.min(ceiling))));
         }
-        Ok(Range { min, max })
+        Ok((Range { min, max }, Origin::Annotation(self.text.place(span))))
     }
 
     /// What a malformed range was to be.
@@ -163,7 +170,7 @@ impl<'a> Reader<'a> {
             // `kv-cache 75%`
             return format!("{}<{}", span.of(self.value), cut(word, 20));
         }
-        let ceiling = self.limits.max_replicas;
+        let ceiling = self.limits.max_replicas.value;
         let mut numbers = word
             .split(|c: char| !c.is_ascii_digit())
             .filter(|digits| !digits.is_empty())

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::BASE32_NOPAD;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::bundle::Bundle;
 use crate::measure::{Measure, MetricKind};
@@ -84,6 +86,41 @@ pub fn rule(measure: &Measure, platform: &Platform) -> Rule {
         resources: Resources { overrides },
         name: Name { as_: measure.name.clone() },
         metrics_query: measure.template.to_string(),
+    }
+}
+
+/// What the name of a canary starts with.
+const CANARY: &str = "nimscale_canary_";
+
+/// The rule that tells which config an adapter has loaded. It is named after the config, so that a pod with another one
+/// cannot answer for it, and has a value for every namespace without any series: what it needs is a Prometheus that
+/// answers, and the anchor that lists it.
+pub fn canary(foreign: &str, rules: &[Rule], platform: &Platform) -> Rule {
+    let mut hash = Sha256::new();
+    hash.update(foreign);
+    for rule in rules {
+        // The name holds a hash of the query; the anchor is the platform's.
+        hash.update([0]);
+        hash.update(&rule.name.as_);
+        hash.update(&rule.series_query);
+    }
+    let hash = BASE32_NOPAD.encode(&hash.finalize()).to_ascii_lowercase();
+    let namespace = &platform.labels.namespace;
+    Rule {
+        series_query: platform.anchor.clone(),
+        resources: Resources {
+            overrides: BTreeMap::from([(namespace.clone(), Resource { resource: "namespace".to_owned() })]),
+        },
+        name: Name { as_: format!("{CANARY}{}", &hash[..12]) },
+        metrics_query: format!(
+            "label_replace(vector(1), \"<<.GroupBy>>\", <<printf \"%q\" (index .LabelValuesByName \"{namespace}\")>>, \"\", \"\")"
+        ),
+    }
+}
+
+impl Rule {
+    pub fn is_canary(&self) -> bool {
+        self.name.as_.starts_with(CANARY)
     }
 }
 

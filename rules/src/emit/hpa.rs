@@ -59,14 +59,18 @@ pub fn spec(plan: &Plan, bounds: Range, metrics: Vec<MetricSpec>) -> HorizontalP
 /// `<workload>-nimscale`: never the workload's own name, by which NIM Operator deletes HPAs. A name that would be too
 /// long for Kubernetes is cut, with a hash of the whole in its place.
 pub fn name(workload: &str) -> String {
-    const SUFFIX: &str = "-nimscale";
-    if workload.len() + SUFFIX.len() <= MOST_CHARACTERS {
-        return format!("{workload}{SUFFIX}");
+    cut_name(workload, "-nimscale")
+}
+
+/// A name with a suffix; of one that would be too long for Kubernetes the middle becomes a hash of the whole.
+pub fn cut_name(name: &str, suffix: &str) -> String {
+    if name.len() + suffix.len() <= MOST_CHARACTERS {
+        return format!("{name}{suffix}");
     }
-    let hash = BASE32_NOPAD.encode(&Sha256::digest(workload)).to_ascii_lowercase();
-    let room = MOST_CHARACTERS - SUFFIX.len() - 9;
-    let cut = (0..=room).rev().find(|at| workload.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}-{}{SUFFIX}", workload[..cut].trim_end_matches(['-', '.']), &hash[..8])
+    let hash = BASE32_NOPAD.encode(&Sha256::digest(name)).to_ascii_lowercase();
+    let room = MOST_CHARACTERS - suffix.len() - 9;
+    let cut = (0..=room).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}-{}{suffix}", name[..cut].trim_end_matches(['-', '.']), &hash[..8])
 }
 
 /// One metric of an HPA.

@@ -1,4 +1,5 @@
 //! Write one target's objects from plans and bundles.
 
 pub mod adapter;
+pub mod base;
 pub mod hpa;

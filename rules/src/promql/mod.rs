@@ -24,6 +24,7 @@ use crate::findings::Finding;
 pub use lower::is_selector;
 use node::Node;
 pub use normalise::normalise;
+pub use regex::NamePattern;
 
 /// What one expression may be at most. Everything here is checked before the work that it bounds.
 #[derive(Clone, Copy, Debug)]

@@ -2,6 +2,8 @@
 //!
 //! Prometheus compiles matchers with Go's RE2 and promql-parser with Rust's `regex`; what both read alike is let through.
 
+use promql_parser::label::Matcher;
+use promql_parser::parser::token::T_EQL_REGEX;
 use regex_syntax::ast::{
     Ast, ClassSet, ClassSetItem, Flag, FlagsItemKind, GroupKind, HexLiteralKind, Literal, LiteralKind, RepetitionKind,
     RepetitionRange, SpecialLiteralKind, parse::ParserBuilder,
@@ -19,6 +21,22 @@ pub enum Refusal {
     Syntax(String),
     /// It is one, over a limit; in words.
     Limit(String),
+}
+
+/// A regular expression of whole metric names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamePattern(Matcher);
+
+impl NamePattern {
+    /// `None` for what [`check`] refuses.
+    pub fn parse(pattern: &str) -> Option<Self> {
+        check(pattern).ok()?;
+        Matcher::new_matcher(T_EQL_REGEX, "__name__".to_owned(), pattern.to_owned()).ok().map(Self)
+    }
+
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.is_match(name)
+    }
 }
 
 /// Checks a matcher's regular expression. Prometheus anchors it: it must match the whole label value.
@@ -165,6 +183,14 @@ mod tests {
         for pattern in ["a{101}", "(a{2}){2}", "a**b", "(a+)+b", ".*", "a|", "(b?)", "^$", ""] {
             assert!(matches!(check(pattern), Err(Refusal::Limit(_))), "{pattern}: {:?}", check(pattern));
         }
+    }
+
+    #[test]
+    fn a_pattern_of_names_is_anchored() {
+        let pattern = NamePattern::parse("node_.*|up").expect("a pattern");
+        let matches = ["node_load1", "up", "kube_node_info", "upx"].map(|name| pattern.matches(name));
+        assert_eq!(matches, [true, true, false, false]);
+        assert_eq!(NamePattern::parse("a("), None);
     }
 
     #[test]

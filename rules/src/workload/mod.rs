@@ -6,7 +6,7 @@ mod selector;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use object::{ManagedFields, Metadata, Object, OwnerReference};
+pub use object::{ManagedFields, Metadata, Object, OwnerReference, Spec};
 pub use selector::{Selector, UnknownOperator};
 
 use crate::keys::{Recognised, recognise};

@@ -14,7 +14,7 @@ use crate::place::{Place, Span};
 #[serde(default, rename_all = "camelCase")]
 pub struct Object {
     pub metadata: Metadata,
-    spec: Spec,
+    pub spec: Spec,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -52,9 +52,10 @@ pub struct OwnerReference {
     pub controller: bool,
 }
 
+/// The part of a workload's spec that is read.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct Spec {
+pub struct Spec {
     replicas: Option<u32>,
     selector: Option<LabelSelector>,
     template: Template,
