@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nimscale_rules::presets::OnIdle;
 use nimscale_rules::quantity::Milli;
-use nimscale_rules::workload::is_label;
+use nimscale_rules::workload::{is_label, is_subdomain};
+
+use crate::flags::{ControllerArgs, ProcessArgs, WebhookArgs};
 
 /// One annotation on a NIM Deployment, a correct multi-metric HPA.
 ///
@@ -27,6 +29,66 @@ pub enum Command {
     Explain(ExplainArgs),
     /// List the built-in metrics.
     Presets,
+    /// Print what installs nimscale on a cluster, for `kubectl apply --server-side -f -`.
+    Install(InstallArgs),
+    /// Take nimscale out of a cluster; everybody else's rules stay as they are.
+    Uninstall(UninstallArgs),
+    /// Print each workload's chain, and the link of it that is broken.
+    Status(StatusArgs),
+    /// Run admission, in a cluster.
+    Webhook(WebhookCommand),
+    /// Run the controller, in a cluster.
+    Controller(ControllerCommand),
+    /// Run both in one process, for trials.
+    Serve(ServeCommand),
+}
+
+#[derive(Debug, Args)]
+pub struct WebhookCommand {
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ControllerCommand {
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    #[command(flatten)]
+    pub controller: ControllerArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeCommand {
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    #[command(flatten)]
+    pub webhook: WebhookArgs,
+    #[command(flatten)]
+    pub controller: ControllerArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct UninstallArgs {
+    /// Leave the HPAs and the rules: scaling goes on, and nothing changes it any more.
+    #[arg(long)]
+    pub keep: bool,
+    /// What was given to install.
+    #[command(flatten)]
+    pub install: InstallArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The namespace to look into; without it the one of the kubeconfig.
+    #[arg(short, long, value_parser = namespace)]
+    pub namespace: Option<String>,
+    /// All namespaces.
+    #[arg(short = 'A', long, conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 #[derive(Debug, Args)]
@@ -96,6 +158,52 @@ pub struct ExplainArgs {
     pub workload: Workload,
 }
 
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// Print the CustomResourceDefinitions alone.
+    #[arg(long)]
+    pub crds: bool,
+    /// The namespace of nimscale.
+    #[arg(long, default_value = "nimscale-system", value_parser = namespace)]
+    pub namespace: String,
+    /// The image of nimscale, as your cluster pulls it.
+    #[arg(long, default_value = concat!("nimscale:", env!("CARGO_PKG_VERSION")), value_parser = image)]
+    pub image: String,
+    /// Pods of the webhook, and of the controller.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=10))]
+    pub replicas: u32,
+    /// The namespace of prometheus-adapter.
+    #[arg(long, default_value = "monitoring", value_parser = namespace)]
+    pub adapter_namespace: String,
+    /// The Deployment of prometheus-adapter.
+    #[arg(long, default_value = "prometheus-adapter", value_parser = name)]
+    pub adapter_deployment: String,
+    /// The ConfigMap that prometheus-adapter reads before nimscale comes; its rules are taken over.
+    #[arg(long, default_value = "prometheus-adapter", value_parser = name)]
+    pub adapter_config_map: String,
+    /// Where Prometheus answers, as the controller sees it.
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub prometheus_url: Option<String>,
+    /// One more argument of the controller; may be repeated.
+    #[arg(long = "controller-arg", value_name = "ARG", allow_hyphen_values = true, value_parser = argument)]
+    pub controller_args: Vec<String>,
+    /// One more argument of the webhook; may be repeated.
+    #[arg(long = "webhook-arg", value_name = "ARG", allow_hyphen_values = true, value_parser = argument)]
+    pub webhook_args: Vec<String>,
+    /// What becomes of an annotated workload while the webhook does not answer.
+    #[arg(long, value_enum, default_value_t = FailurePolicy::Ignore)]
+    pub failure_policy: FailurePolicy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "PascalCase")]
+pub enum FailurePolicy {
+    /// It is stored as it came, and the controller repairs what was missed.
+    Ignore,
+    /// It is refused.
+    Fail,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
@@ -133,6 +241,38 @@ impl From<Idle> for OnIdle {
 
 fn namespace(text: &str) -> Result<String, String> {
     if is_label(text) { Ok(text.to_owned()) } else { Err("lower-case letters, digits and -, 63 at most".to_owned()) }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if is_subdomain(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("lower-case letters, digits, - and ., 253 at most".to_owned())
+    }
+}
+
+fn image(text: &str) -> Result<String, String> {
+    let is_inner = |b: u8| b.is_ascii_alphanumeric() || b"._/:@-".contains(&b);
+    let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if starts && text.len() <= 512 && text.bytes().all(is_inner) {
+        Ok(text.to_owned())
+    } else {
+        Err("letters, digits and . _ / : @ -".to_owned())
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let is_url = host.is_some_and(|host| !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic()));
+    if is_url { Ok(text.to_owned()) } else { Err("http:// or https://, and no spaces".to_owned()) }
+}
+
+fn argument(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        Err("one line that is not empty".to_owned())
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 fn target(text: &str) -> Result<Milli, String> {

@@ -53,14 +53,12 @@ pub struct PolicyStatus {
 
 /// All that we define, sorted by name.
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![ClusterScalingPolicy::crd()]
+    vec![ClusterScalingPolicy::crd(), crate::scaling_plan::definition()]
 }
 
-/// All of them as one stream of YAML.
-#[cfg_attr(not(test), expect(dead_code, reason = "the installation will print and apply them"))]
-pub fn yaml() -> anyhow::Result<String> {
-    let documents: anyhow::Result<Vec<String>> = all().iter().map(document).collect();
-    Ok(documents?.join("---\n"))
+/// Each of them as a document.
+pub fn documents() -> anyhow::Result<Vec<String>> {
+    all().iter().map(document).collect()
 }
 
 fn document(crd: &CustomResourceDefinition) -> anyhow::Result<String> {
@@ -115,9 +113,5 @@ mod tests {
             .collect();
         files.sort();
         assert_eq!(files, names, "no file without a definition");
-        assert_eq!(
-            yaml().expect("they are written").matches("\nkind: CustomResourceDefinition\n").count(),
-            names.len()
-        );
     }
 }

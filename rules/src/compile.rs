@@ -2,6 +2,7 @@
 
 use crate::declare::{Attach, declare};
 use crate::findings::{Code, Finding};
+use crate::measure::{Measured, Question, measure};
 use crate::plan::{Plan, plan};
 use crate::platform::Platform;
 use crate::policy::{Guard, Policies, hold};
@@ -25,6 +26,17 @@ pub struct Compiled {
 
 /// Compiles the annotations of a workload under the policies of its cluster.
 pub fn compile(workload: &Workload, policies: &Policies, platform: &Platform) -> Compiled {
+    compile_with(workload, policies, platform, &measure)
+}
+
+/// Compiles the annotations of a workload for a caller that may know the answer to a question already: what it hands in
+/// must answer as [`measure`] does.
+pub fn compile_with(
+    workload: &Workload,
+    policies: &Policies,
+    platform: &Platform,
+    measure: &dyn Fn(&Question<'_>, &Platform) -> Measured,
+) -> Compiled {
     let limits = policies.limits(workload);
     let (mut declaration, mut findings) = declare(workload, &limits);
     let declared = match declaration.attach {
@@ -48,7 +60,7 @@ pub fn compile(workload: &Workload, policies: &Policies, platform: &Platform) ->
     if let Some(mut intent) = intent {
         let held = hold(&mut intent, workload, &limits).into_iter();
         findings.extend(held.filter(|finding| !broken || finding.is_error()));
-        let (plan, of_metrics) = plan(intent, platform);
+        let (plan, of_metrics) = plan(intent, platform, measure);
         findings.extend(of_metrics);
         compiled = plan;
     }

@@ -70,7 +70,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "adopt-hpa",
         declares: false,
-        not_yet: Some("kubectl delete hpa"),
+        not_yet: None,
         value: "the name of an HPA",
         example: "llama",
         description: "Take over an HPA that targets this workload.",

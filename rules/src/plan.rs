@@ -2,7 +2,7 @@
 
 use crate::declare::{Behavior, Direction, MetricName, Mode, Paused, Range, Source};
 use crate::findings::{Code, Finding, cut};
-use crate::measure::{Measure, Measured, Question, measure};
+use crate::measure::{Measure, Measured, Question};
 use crate::place::{Set, Text};
 use crate::platform::Platform;
 use crate::quantity::Milli;
@@ -20,6 +20,8 @@ pub struct Plan {
     pub behavior: Set<Behavior>,
     pub paused: Set<Paused>,
     pub mode: Set<Mode>,
+    /// The HPA that its author wants to be taken over, by its name.
+    pub adopt: Option<String>,
 }
 
 /// One metric of a plan.
@@ -62,8 +64,12 @@ impl Plan {
     }
 }
 
-/// Compiles every metric of an intent. An error among the findings means no plan.
-pub fn plan(intent: Intent, platform: &Platform) -> (Option<Plan>, Vec<Finding>) {
+/// Compiles every metric of an intent by `measure`. An error among the findings means no plan.
+pub fn plan(
+    intent: Intent,
+    platform: &Platform,
+    measure: &dyn Fn(&Question<'_>, &Platform) -> Measured,
+) -> (Option<Plan>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut metrics = Vec::new();
     let max = match intent.paused.value {
@@ -103,8 +109,9 @@ pub fn plan(intent: Intent, platform: &Platform) -> (Option<Plan>, Vec<Finding>)
         return (None, findings);
     }
     metrics.sort_by(|a, b| a.key().cmp(&b.key()));
-    let Intent { id, replicas, behavior, paused, mode, metrics: _ } = intent;
-    (Some(Plan { id, replicas, metrics, behavior, paused, mode }), findings)
+    let Intent { id, replicas, behavior, paused, mode, adopt, metrics: _ } = intent;
+    let adopt = adopt.map(|name| name.value);
+    (Some(Plan { id, replicas, metrics, behavior, paused, mode, adopt }), findings)
 }
 
 impl Metric {

@@ -48,7 +48,7 @@ pub enum Unit {
 }
 
 /// What a metric without traffic reads as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnIdle {
     /// 0, so that an idle workload may shrink.

@@ -24,6 +24,7 @@ pub struct Intent {
     pub behavior: Set<Behavior>,
     pub paused: Set<Paused>,
     pub mode: Set<Mode>,
+    pub adopt: Option<Set<String>>,
 }
 
 /// `None` when the workload does not want to be scaled. A default over a limit is lowered: it is not the author's.
@@ -62,6 +63,7 @@ pub(crate) fn resolve(
         behavior: declaration.behavior.or(behavior).unwrap_or_else(|| Set::built_in(Behavior::balanced())),
         paused: declaration.paused.unwrap_or(Set::built_in(Paused::No)),
         mode,
+        adopt: declaration.adopt,
     };
     (Some(intent), findings)
 }

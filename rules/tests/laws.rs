@@ -136,7 +136,7 @@ fn hostile_annotations_cost_little_and_get_a_code() {
         ("scale", "1..99999999999999999999999999", "NS0203"),
         ("spec", "metrics: []", "NS0199"),
         ("policy", "Nim Default", "NS0153"),
-        ("adopt-hpa", "x", "NS0199"),
+        ("adopt-hpa", "hpa/x", "NS0153"),
         ("suppress", "NS0401", "NS0199"),
         ("scale", "1..4 gpu-util<75%", "NS0199"),
         ("scales", "1..4", "NS0101"),

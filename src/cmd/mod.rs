@@ -1,28 +1,40 @@
 //! One file a command.
 
 pub mod explain;
+pub mod install;
 pub mod lint;
 pub mod presets;
 pub mod render;
+pub mod status;
+pub mod uninstall;
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
 use nimscale_rules::compile::compile;
-use nimscale_rules::declare::Mode;
-use nimscale_rules::findings::{Code, Finding, LineIndex, Severity, line};
+use nimscale_rules::findings::{Finding, LineIndex, Severity, line};
 use nimscale_rules::place::Place;
 use nimscale_rules::plan::Plan;
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::Policies;
-use nimscale_rules::workload::Workload;
-use nimscale_webhook::{Outcome, Review, Verdict, decide};
+use nimscale_webhook::{Live, Outcome, Review, Verdict, decide};
 
 use crate::manifest::File;
 
+/// Runs something against the cluster of the kubeconfig, as `kubectl` would find it.
+fn in_cluster<T>(run: impl AsyncFnOnce(kube::Client, &kube::Config) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    crate::processes::install_crypto()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start")?;
+    runtime.block_on(async {
+        let config = kube::Config::infer().await.context("failed to find a cluster: set KUBECONFIG")?;
+        let client = kube::Client::try_from(config.clone()).context("failed to make a client")?;
+        run(client, &config).await
+    })
+}
+
 /// The platform of `--platform FILE`, or the default one.
-fn platform(file: Option<&Path>) -> anyhow::Result<Platform> {
+pub(crate) fn platform(file: Option<&Path>) -> anyhow::Result<Platform> {
     let Some(file) = file else {
         return Ok(Platform::default());
     };
@@ -46,7 +58,8 @@ fn examine(file: &File, policies: &Policies, platform: &Platform) -> Examined {
         examined.findings.extend(document.findings.iter().cloned());
         for workload in document.objects.iter().filter_map(|object| object.workload.as_ref()) {
             let compiled = compile(workload, policies, platform);
-            let Verdict { outcome, warnings, replicas } = decide(&Review::create(workload.clone()), &compiled);
+            let review = Review::create(workload.clone());
+            let Verdict { outcome, warnings, replicas } = decide(&review, &compiled, &Live::default());
             examined.findings.extend(warnings);
             match outcome {
                 Outcome::Allowed => {}
@@ -55,23 +68,13 @@ fn examine(file: &File, policies: &Policies, platform: &Platform) -> Examined {
             if let (Some(written), Some(replicas)) = (&workload.replicas, replicas) {
                 examined.replicas.push((written.place.clone(), replicas));
             }
-            if let Some(plan) = compiled.plan {
-                examined.findings.extend(replicas_line(workload, &plan));
-                examined.plans.push(plan);
-            }
+            examined.plans.extend(compiled.plan);
         }
     }
     examined.findings.retain(|finding| finding.severity() != Severity::Note);
     examined.findings.sort_by(|a, b| (&a.place, a.code).cmp(&(&b.place, b.code)));
     examined.findings.dedup();
     examined
-}
-
-/// A manifest that states the replicas of a workload that an HPA scales.
-fn replicas_line(workload: &Workload, plan: &Plan) -> Option<Finding> {
-    let replicas = workload.replicas.as_ref().filter(|_| plan.mode.value == Mode::Enforce)?;
-    let message = "spec.replicas is set: each apply resets what the HPA chose; delete the line";
-    Some(Finding::new(Code::Ns0401, replicas.place.clone(), message))
 }
 
 /// The findings of a file, one a line.

@@ -1,4 +1,4 @@
-//! Read the one-word keys: `paused`, `mode` and `policy`.
+//! Read the one-word keys: `paused`, `mode`, `policy` and `adopt-hpa`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -95,6 +95,18 @@ pub(super) fn policy(value: &str, at: usize) -> Result<Pick, Finding> {
     let shown = cut(value, 40).replace(char::is_whitespace, " ");
     let message = format!("policy: {shown} is no name of a policy");
     Err(Finding::at(Code::Ns0153, Span::new(at, at + value.len()), message).help("a ClusterScalingPolicy, or none"))
+}
+
+/// The name of an HPA; whether there is one is not known here.
+pub(super) fn adopt(value: &str, at: usize) -> Result<String, Finding> {
+    if is_subdomain(value) {
+        return Ok(value.to_owned());
+    }
+    let shown = cut(value, 40).replace(char::is_whitespace, " ");
+    let message = format!("adopt-hpa: {shown} is not the name of an HPA");
+    let lower = value.to_ascii_lowercase();
+    let name = lower.rsplit('/').next().filter(|name| is_subdomain(name));
+    Err(Finding::at(Code::Ns0153, Span::new(at, at + value.len()), message).help(name.unwrap_or("kubectl get hpa")))
 }
 
 fn instead_of(value: &str) -> String {

@@ -35,6 +35,8 @@ pub struct Declaration {
     pub paused: Option<Set<Paused>>,
     pub mode: Option<Set<Mode>>,
     pub policy: Option<Set<Pick>>,
+    /// The HPA to take over, by its name.
+    pub adopt: Option<Set<String>>,
 }
 
 /// What the annotations say about scaling at all.
@@ -117,6 +119,9 @@ pub fn declare(workload: &Workload, limits: &Limits) -> (Declaration, Vec<Findin
     if let Some(text) = value(workload, "policy", &mut findings) {
         declaration.policy = through(text, &mut findings, |findings| stated(text, control::policy, findings));
     }
+    if let Some(text) = value(workload, "adopt-hpa", &mut findings) {
+        declaration.adopt = through(text, &mut findings, |findings| stated(text, control::adopt, findings));
+    }
     let most = limits.metrics.value;
     let count = declaration.metrics.len() + kept.len();
     let first_over = declaration.metrics.iter().chain(&kept).nth(most).map(|metric| metric.place.clone());
@@ -150,7 +155,8 @@ pub fn target(text: &str) -> Result<Milli, Finding> {
     target::number(text, 0)
 }
 
-fn attach(workload: &Workload) -> Attach {
+/// What the annotations of a workload say about scaling at all, be they right or wrong.
+pub fn attach(workload: &Workload) -> Attach {
     if workload.annotation("scale").is_some_and(|scale| trimmed(scale.value.as_str()).0 == "off") {
         Attach::Off
     } else if KEYS.iter().any(|key| key.declares && workload.annotation(key.name).is_some()) {

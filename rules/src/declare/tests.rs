@@ -296,6 +296,18 @@ fn behavior_and_paused_are_read_as_the_reference_says() {
 }
 
 #[test]
+fn adopt_names_an_hpa() {
+    let (declaration, findings) = read(&[("scale", "auto"), ("adopt-hpa", " llama-hpa\n")]);
+    assert_eq!(declaration.adopt.map(|set| set.value).as_deref(), Some("llama-hpa"));
+    assert_eq!(findings, []);
+    for (value, help) in [("hpa/llama", "llama"), ("Llama", "llama"), ("a b", "kubectl get hpa")] {
+        let (_, findings) = read(&[("scale", "auto"), ("adopt-hpa", value)]);
+        assert_eq!(findings[0].message, format!("adopt-hpa: {value} is not the name of an HPA"));
+        assert_eq!((findings[0].code, findings[0].help.as_deref()), (Code::Ns0153, Some(help)));
+    }
+}
+
+#[test]
 fn keys_are_checked() {
     let codes = |values: &[(&str, &str)]| -> Vec<(Code, Option<String>)> {
         read(values).1.into_iter().map(|finding| (finding.code, finding.help)).collect()

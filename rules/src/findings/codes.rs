@@ -79,7 +79,7 @@ codes! {
     Ns0135 "NS0135" Error "a list dash in front of an entry";
     Ns0151 "NS0151" Error "a malformed behavior";
     Ns0152 "NS0152" Error "a malformed paused";
-    Ns0153 "NS0153" Error "a malformed mode or policy";
+    Ns0153 "NS0153" Error "a malformed mode, policy or adopt-hpa";
     Ns0161 "NS0161" Error "a file that is not YAML or JSON";
     Ns0162 "NS0162" Warning "template text in a manifest";
     Ns0163 "NS0163" Error "a key that stands twice in one mapping";

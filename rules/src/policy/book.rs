@@ -32,6 +32,15 @@ impl Book {
         vec![self.stays(name, finding)]
     }
 
+    /// The names of the policies in force.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.policies.keys().map(String::as_str)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
     pub fn remove(&mut self, name: &str) {
         self.policies.remove(name);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{Owner, Pods, Replicas, Workload, WorkloadId, WorkloadKind};
 use crate::place::{Place, Span};
@@ -56,6 +56,7 @@ pub struct OwnerReference {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Spec {
+    #[serde(deserialize_with = "count")]
     replicas: Option<u32>,
     selector: Option<LabelSelector>,
     template: Template,
@@ -139,6 +140,11 @@ impl Object {
     }
 }
 
+/// A number that the API is going to refuse is none: admission sees an object before it is validated.
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    Ok(Option::<i64>::deserialize(deserializer)?.and_then(|count| u32::try_from(count).ok()))
+}
+
 /// GPUs are whole: the API takes no other quantity of an extended resource.
 fn gpus(container: &Container) -> u32 {
     container.resources.limits.get("nvidia.com/gpu").and_then(|gpus| gpus.0.parse().ok()).unwrap_or(0)
@@ -192,5 +198,10 @@ mod tests {
         let workload = workload(serde_json::json!({"metadata": {"generateName": "llama-", "namespace": "nim"}}));
         assert_eq!((workload.id.name.as_str(), workload.replicas, workload.owner), ("llama-", None, None));
         assert_eq!(workload.pods, Pods::default());
+    }
+
+    #[test]
+    fn replicas_below_zero_are_none() {
+        assert_eq!(workload(serde_json::json!({"spec": {"replicas": -1}})).replicas, None);
     }
 }

@@ -1,15 +1,17 @@
 //! etcd, kube-apiserver and kube-controller-manager on loopback.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::audit;
 use crate::pki::{Authority, Pair};
 use crate::process::Process;
 use crate::verbs::within;
 
-const SERVER: &str = "https://127.0.0.1:6443";
+pub const ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 1], 6443);
 
 /// Fields drop in their order: the API server ends before etcd, without which it would hold on for minutes.
 pub struct ControlPlane {
@@ -17,6 +19,7 @@ pub struct ControlPlane {
     _api_server: Process,
     _etcd: Process,
     kubeconfig: PathBuf,
+    ca: PathBuf,
 }
 
 impl ControlPlane {
@@ -33,6 +36,9 @@ impl ControlPlane {
         let accounts = authority.leaf("service-accounts", None, &[])?;
         let kubeconfig = directory.join("kubeconfig");
         fs::write(&kubeconfig, kubeconfig_of(&authority.ca, &admin))?;
+        let policy = directory.join("audit.yaml");
+        fs::write(&policy, audit::POLICY)?;
+        fs::create_dir_all(&logs)?;
 
         let etcd = Process::start(
             "etcd",
@@ -43,7 +49,11 @@ impl ControlPlane {
         )?;
         let mut api_server = Process::start(
             "kube-apiserver",
-            &mut api_server(bin, &authority, &server, &front_proxy, &accounts),
+            api_server(bin, &authority, &server, &front_proxy, &accounts)
+                .arg(format!("--audit-policy-file={}", policy.display()))
+                .arg(format!("--audit-log-path={}", audit::log(directory).display()))
+                // One file, whatever a test writes.
+                .arg("--audit-log-maxsize=10000"),
             &logs,
         )?;
         within(Duration::from_secs(60), "the API server is ready", || {
@@ -56,11 +66,16 @@ impl ControlPlane {
             &mut manager(bin, &authority, &kubeconfig, &accounts, hpa_sync),
             &logs,
         )?;
-        Ok(Self { _manager: manager, _api_server: api_server, _etcd: etcd, kubeconfig })
+        Ok(Self { _manager: manager, _api_server: api_server, _etcd: etcd, kubeconfig, ca: authority.ca })
     }
 
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// The certificate of the CA.
+    pub fn ca(&self) -> &Path {
+        &self.ca
     }
 }
 
@@ -121,21 +136,21 @@ fn manager(bin: &Path, authority: &Authority, kubeconfig: &Path, accounts: &Pair
 }
 
 fn kubeconfig_of(ca: &Path, admin: &Pair) -> String {
-    let (ca, cert, key) = (ca.display(), admin.cert.display(), admin.key.display());
-    format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: ground\n\
-         clusters: [{{name: ground, cluster: {{server: \"{SERVER}\", certificate-authority: \"{ca}\"}}}}]\n\
-         users: [{{name: admin, user: {{client-certificate: \"{cert}\", client-key: \"{key}\"}}}}]\n\
-         contexts: [{{name: ground, context: {{cluster: ground, user: admin}}}}]\n"
-    )
+    let (cert, key) = (admin.cert.display(), admin.key.display());
+    kubeconfig(ca, ADDRESS, &format!("client-certificate: \"{cert}\", client-key: \"{key}\""))
 }
 
-/// The kubeconfig of a pod: its service account's own token.
-pub fn kubeconfig_of_pod(admin: &Path, token: &str) -> anyhow::Result<String> {
-    let admin = fs::read_to_string(admin)?;
-    let (head, _) = admin.split_once("users:").unwrap_or((&admin, ""));
-    Ok(format!(
-        "{head}users: [{{name: admin, user: {{token: \"{token}\"}}}}]\n\
-         contexts: [{{name: ground, context: {{cluster: ground, user: admin}}}}]\n"
-    ))
+/// A kubeconfig for the token of a service account.
+pub fn kubeconfig_of_token(ca: &Path, server: impl Into<SocketAddr>, token: &str) -> String {
+    kubeconfig(ca, server, &format!("token: \"{token}\""))
+}
+
+fn kubeconfig(ca: &Path, server: impl Into<SocketAddr>, user: &str) -> String {
+    let (ca, server) = (ca.display(), server.into());
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: ground\n\
+         clusters: [{{name: ground, cluster: {{server: \"https://{server}\", certificate-authority: \"{ca}\"}}}}]\n\
+         users: [{{name: user, user: {{{user}}}}}]\n\
+         contexts: [{{name: ground, context: {{cluster: ground, user: user}}}}]\n"
+    )
 }

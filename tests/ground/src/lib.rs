@@ -4,21 +4,28 @@
 //! Everything runs in a network and a process namespace of the test's own: ports are free there, and whatever ends the
 //! test ends all of it.
 
+mod audit;
+mod container;
 mod control_plane;
+mod faults;
 mod fleet;
 mod namespace;
 mod node;
 mod pki;
 mod pod_info;
 mod process;
+mod programs;
 mod prometheus;
+mod proxy;
 pub mod scenario;
 mod verbs;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
+pub use audit::Write;
 pub use fleet::{Fleet, Model, Names};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 pub use namespace::{inside, play};
@@ -28,6 +35,8 @@ use control_plane::ControlPlane;
 use node::Node;
 use pod_info::PodInfo;
 use process::Process;
+use programs::Programs;
+use proxy::Proxy;
 
 /// How a ground is made.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +48,8 @@ pub struct Options {
     /// Scrapes each NIM twice, as two Services with the same labels make Prometheus do.
     pub scrape_twice: bool,
     pub prometheus: Version,
+    /// The binary that a pod of image `ground/nimscale` runs.
+    pub nimscale: Option<&'static str>,
 }
 
 /// Which Prometheus.
@@ -57,6 +68,7 @@ impl Default for Options {
             start_up: Duration::from_millis(500),
             scrape_twice: false,
             prometheus: Version::Debian,
+            nimscale: None,
         }
     }
 }
@@ -66,7 +78,10 @@ pub struct Ground {
     pub fleet: Fleet,
     bin: PathBuf,
     kubeconfig: PathBuf,
-    prometheus: Process,
+    options: Options,
+    prometheus: Mutex<Option<Process>>,
+    programs: Programs,
+    proxy: Proxy,
     node: Node,
     runtime: tokio::runtime::Runtime,
     control_plane: ControlPlane,
@@ -84,6 +99,8 @@ impl Ground {
         let client = runtime.block_on(client(&kubeconfig))?;
         let fleet = Fleet::default();
         let pods = PodInfo::start(&runtime)?;
+        let programs = Programs::default();
+        let proxy = Proxy::start(&runtime, proxy::ADDRESS, control_plane::ADDRESS)?;
         let prometheus = prometheus::start(&bin, options.prometheus, directory.path())?;
         let node = Node::start(
             &runtime,
@@ -92,14 +109,29 @@ impl Ground {
                 directory: directory.path().join("pods"),
                 targets: prometheus::targets(directory.path()),
                 bin: bin.clone(),
-                kubeconfig: kubeconfig.clone(),
+                nimscale: options.nimscale,
+                ca: control_plane.ca().to_owned(),
                 start_up: options.start_up,
                 scrape_twice: options.scrape_twice,
+                programs: programs.clone(),
                 pods,
                 fleet: fleet.clone(),
             },
         );
-        Ok(Self { fleet, bin, kubeconfig, prometheus, node, runtime, control_plane, directory })
+        let prometheus = Mutex::new(Some(prometheus));
+        Ok(Self {
+            fleet,
+            bin,
+            kubeconfig,
+            options,
+            prometheus,
+            programs,
+            proxy,
+            node,
+            runtime,
+            control_plane,
+            directory,
+        })
     }
 
     /// The admin's kubeconfig.
@@ -117,7 +149,7 @@ impl Ground {
         let Self { node, runtime, control_plane, prometheus, directory, .. } = self;
         drop(node);
         runtime.shutdown_timeout(Duration::from_secs(2));
-        drop(prometheus);
+        drop(prometheus.into_inner().unwrap_or_else(PoisonError::into_inner));
         drop(control_plane);
         directory.keep()
     }

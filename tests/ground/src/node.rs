@@ -27,18 +27,27 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::control_plane::kubeconfig_of_pod;
+use crate::container::{self, Given};
+use crate::control_plane::{self, kubeconfig_of_token};
 use crate::fleet::{Fleet, PORT, Serving};
 use crate::pod_info::PodInfo;
 use crate::process::Process;
+use crate::programs::Programs;
+use crate::proxy;
 
 const NAME: &str = "ground";
 
-/// What a program's arguments say for the kubeconfig of its service account.
-const KUBECONFIG: &str = "$(GROUND_KUBECONFIG)";
+/// How the image of a local program begins.
+const PROGRAM: &str = "ground/";
 
-/// How long a program has to end after SIGTERM; a cluster's 30 s would only make the tests slow.
+/// How long a foreign program has to end after SIGTERM; a cluster's 30 s would only make the tests slow.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// The program of image `ground/nimscale`, which is given all the grace that its pod states.
+const NIMSCALE: &str = "nimscale";
+
+/// The container port that Prometheus scrapes, as a PodMonitor names it.
+const METRICS: &str = "metrics";
 
 /// Failures in a row of a liveness probe after which a program is started again.
 const LIVES: u32 = 3;
@@ -52,10 +61,14 @@ pub struct Settings {
     /// The file of Prometheus' targets.
     pub targets: PathBuf,
     pub bin: PathBuf,
-    pub kubeconfig: PathBuf,
+    /// The program of image `ground/nimscale`.
+    pub nimscale: Option<&'static str>,
+    /// The CA of the API server.
+    pub ca: PathBuf,
     /// How long a NIM loads before it is Ready and serves.
     pub start_up: Duration,
     pub scrape_twice: bool,
+    pub programs: Programs,
     pub pods: PodInfo,
     pub fleet: Fleet,
 }
@@ -63,18 +76,21 @@ pub struct Settings {
 /// The node; dropping it ends every pod's program.
 pub struct Node {
     task: JoinHandle<()>,
+    programs: Programs,
 }
 
 impl Node {
     pub fn start(runtime: &Runtime, client: Client, settings: Settings) -> Self {
+        let programs = settings.programs.clone();
         let player = Player { client, settings: Arc::new(settings), next: Arc::new(AtomicU32::new(1)) };
-        Self { task: runtime.spawn(player.play()) }
+        Self { task: runtime.spawn(player.play()), programs }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         self.task.abort();
+        self.programs.clear();
     }
 }
 
@@ -85,20 +101,14 @@ struct Player {
     next: Arc<AtomicU32>,
 }
 
-/// A pod that was taken on; dropping it ends its task, and with it its program or its metrics.
+/// A pod that was taken on.
 struct Taken {
-    task: JoinHandle<()>,
+    /// What plays it; `None` once it leaves.
+    task: Option<JoinHandle<()>>,
     address: Ipv4Addr,
     targets: Vec<serde_json::Value>,
     /// Its namespace and name.
     name: (String, String),
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.task.abort();
-        let _ = Command::new("ip").args(["addr", "del", &format!("{}/32", self.address), "dev", "lo"]).output();
-    }
 }
 
 impl Player {
@@ -118,7 +128,10 @@ impl Player {
             match event {
                 Ok(Event::Apply(pod) | Event::InitApply(pod)) => self.see(pod, &mut taken).await,
                 Ok(Event::Delete(pod)) => {
-                    taken.remove(&pod.uid().unwrap_or_default());
+                    let uid = pod.uid().unwrap_or_default();
+                    if let Some(Taken { task: Some(task), address, .. }) = taken.remove(&uid) {
+                        tokio::spawn(self.clone().end(uid, task, address));
+                    }
                     self.write_targets(&taken);
                 }
                 Ok(Event::Init | Event::InitDone) => {}
@@ -132,29 +145,55 @@ impl Player {
 
     async fn see(&self, pod: Pod, taken: &mut BTreeMap<String, Taken>) {
         let uid = pod.uid().unwrap_or_default();
-        let leaving = pod.metadata.deletion_timestamp.is_some();
-        if leaving {
-            if taken.remove(&uid).is_some() {
+        let is_leaving = pod.metadata.deletion_timestamp.is_some();
+        match taken.entry(uid.clone()) {
+            Entry::Occupied(mut occupied) if is_leaving => {
+                let address = occupied.get().address;
+                // It is seen more than once while it leaves.
+                if let Some(task) = occupied.get_mut().task.take() {
+                    let player = self.clone();
+                    tokio::spawn(async move {
+                        player.clone().end(uid, task, address).await;
+                        player.delete(&pod).await;
+                    });
+                    self.write_targets(taken);
+                }
+            }
+            Entry::Occupied(_) => {}
+            Entry::Vacant(_) if is_leaving => self.delete(&pod).await,
+            Entry::Vacant(vacant) => {
+                let address = self.address();
+                let player = self.clone();
+                let targets = self.targets(&pod, address);
+                let name = (pod.namespace().unwrap_or_default(), pod.name_any());
+                let task = tokio::spawn(async move {
+                    let name = pod.name_any();
+                    if let Err(error) = player.run(pod, address).await {
+                        eprintln!("the node failed to run {name}: {error:#}");
+                    }
+                });
+                vacant.insert(Taken { task: Some(task), address, targets, name });
                 self.write_targets(taken);
             }
-            let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
-            let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
-            // It may be gone already.
-            let _ = pods.delete(&pod.name_any(), &now).await;
-        } else if let Entry::Vacant(vacant) = taken.entry(uid) {
-            let address = self.address();
-            let player = self.clone();
-            let targets = self.targets(&pod, address);
-            let name = (pod.namespace().unwrap_or_default(), pod.name_any());
-            let task = tokio::spawn(async move {
-                let name = pod.name_any();
-                if let Err(error) = player.run(pod, address).await {
-                    eprintln!("the node failed to run {name}: {error:#}");
-                }
-            });
-            vacant.insert(Taken { task, address, targets, name });
-            self.write_targets(taken);
         }
+    }
+
+    /// Ends a pod: its program first, with its grace, and then its address, which a program that drains still needs.
+    async fn end(self, uid: String, task: JoinHandle<()>, address: Ipv4Addr) {
+        task.abort();
+        // Its end is awaited, or it might start a program that nobody ends.
+        let _ = task.await;
+        if let Some(process) = self.settings.programs.take(&uid) {
+            let _ = tokio::task::spawn_blocking(move || drop(process)).await;
+        }
+        let _ = Command::new("ip").args(["addr", "del", &format!("{address}/32"), "dev", "lo"]).output();
+    }
+
+    async fn delete(&self, pod: &Pod) {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
+        // It may be gone already.
+        let _ = pods.delete(&pod.name_any(), &now).await;
     }
 
     /// An address of its own, so that two backends of one Service can have the same port.
@@ -166,11 +205,24 @@ impl Player {
         address
     }
 
-    /// What Prometheus is told of a NIM's pod, as a ServiceMonitor would tell.
+    /// What Prometheus is told of a pod: of a NIM as a ServiceMonitor would tell, of a program as a PodMonitor would.
     fn targets(&self, pod: &Pod, address: Ipv4Addr) -> Vec<serde_json::Value> {
-        let Some(container) = container(pod).filter(|container| container.image.as_deref().is_some_and(is_nim)) else {
-            return Vec::new();
-        };
+        let Some(container) = container(pod) else { return Vec::new() };
+        let image = container.image.as_deref().unwrap_or_default();
+        if !is_nim(image) {
+            let metrics = container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(METRICS));
+            let target = metrics.filter(|_| image.starts_with(PROGRAM)).map(|port| {
+                let namespace = pod.namespace().unwrap_or_default();
+                json!({
+                    "targets": [format!("{address}:{}", port.container_port)],
+                    "labels": {
+                        "job": format!("{namespace}/{}", container.name), "namespace": namespace,
+                        "pod": pod.name_any(), "endpoint": METRICS, "container": container.name,
+                    },
+                })
+            });
+            return target.into_iter().collect();
+        }
         let app = pod.labels().get("app").cloned().unwrap_or_default();
         let headless = format!("{app}-headless");
         let services = if self.settings.scrape_twice { vec![app, headless] } else { vec![app] };
@@ -187,8 +239,9 @@ impl Player {
     }
 
     fn write_targets(&self, taken: &BTreeMap<String, Taken>) {
-        self.settings.pods.set(taken.values().map(|taken| taken.name.clone()).collect());
-        let targets: Vec<_> = taken.values().flat_map(|taken| taken.targets.clone()).collect();
+        let here = || taken.values().filter(|taken| taken.task.is_some());
+        self.settings.pods.set(here().map(|taken| taken.name.clone()).collect());
+        let targets: Vec<_> = here().flat_map(|taken| taken.targets.clone()).collect();
         let part = self.settings.targets.with_extension("part");
         let text = serde_json::Value::from(targets).to_string();
         // Renamed, so that Prometheus never reads half of it.
@@ -210,7 +263,7 @@ impl Player {
             status.write(false, 1, Some("CrashLoopBackOff")).await?;
             return std::future::pending().await;
         }
-        if let Some(program) = image.strip_prefix("ground/") {
+        if let Some(program) = image.strip_prefix(PROGRAM) {
             return self.program(&pod, container, program, &status).await;
         }
         // Without a probe a container is ready as soon as it runs, and a NIM loads its model for minutes after that.
@@ -247,51 +300,68 @@ impl Player {
         program: &str,
         status: &Status<'_>,
     ) -> anyhow::Result<()> {
+        let (uid, namespace) = (pod.uid().unwrap_or_default(), pod.namespace().unwrap_or_default());
         let volumes = self.volumes(pod).await?;
-        let kubeconfig = self.kubeconfig(pod).await?;
-        let mounts: Vec<(String, PathBuf)> = container
-            .volume_mounts
-            .iter()
-            .flatten()
-            .filter_map(|mount| Some((mount.mount_path.clone(), volumes.get(&mount.name)?.clone())))
-            .collect();
-        let args: Vec<String> = container
-            .args
-            .iter()
-            .flatten()
-            .map(|arg| {
-                let arg = mounts
-                    .iter()
-                    .fold(arg.clone(), |arg, (path, folder)| arg.replace(path, &folder.display().to_string()));
-                arg.replace(KUBECONFIG, &kubeconfig.display().to_string())
-                    .replace("$(POD_IP)", &status.address.to_string())
-            })
-            .collect();
+        let (kubeconfig, direct_kubeconfig) = self.kubeconfigs(pod).await?;
+        let given = Given {
+            address: status.address,
+            kubeconfig: &kubeconfig,
+            direct_kubeconfig: &direct_kubeconfig,
+            home: &self.settings.directory.join(&uid),
+            volumes: &volumes,
+        };
+        let container::Command { environment, args } = container::command(pod, container, &given)?;
+        let (binary, grace) = self.binary(pod, program);
         let logs = self.settings.directory.with_file_name("logs");
+        let log = format!("{namespace}.{}", status.name);
+        let programs = &self.settings.programs;
         for restarts in 0.. {
-            let mut command = Command::new(self.settings.bin.join(program));
-            let started = Process::start(status.name, command.args(&args), &logs)?;
-            let mut process = started.with_grace(GRACE);
+            let mut command = Command::new(&binary);
+            let process = Process::start(&log, command.args(&args).env_clear().envs(&environment), &logs)?;
+            programs.add(&uid, &namespace, status.name, process.with_grace(grace));
             status.write(false, restarts, None).await?;
-            let mut ready = false;
-            // A program that was alive and is not any more is started again.
-            let (mut lived, mut dead) = (false, 0);
-            while !process.ended()? && dead < LIVES {
-                let alive = probe(container.liveness_probe.as_ref(), status.address).await;
-                lived |= alive;
-                dead = if lived && !alive { dead + 1 } else { 0 };
-                let is_ready = probe(container.readiness_probe.as_ref(), status.address).await;
-                if is_ready != ready {
-                    ready = is_ready;
-                    status.write(ready, restarts, None).await?;
-                }
-                sleep(Duration::from_millis(300)).await;
-            }
-            drop(process);
+            self.watch(&uid, container, restarts, status).await?;
+            // Only the end of the ground takes a program out while its pod is played.
+            let Some(process) = programs.take(&uid) else { return std::future::pending().await };
+            tokio::task::spawn_blocking(move || drop(process)).await?;
             status.write(false, restarts, Some("CrashLoopBackOff")).await?;
             sleep(Duration::from_secs(1 << restarts.min(4))).await;
         }
         Ok(())
+    }
+
+    /// Asks the probes of a program that runs until it has ended, or is not alive any more.
+    async fn watch(&self, uid: &str, container: &Container, restarts: i32, status: &Status<'_>) -> anyhow::Result<()> {
+        let programs = &self.settings.programs;
+        let mut ready = false;
+        // A program that was alive and is not any more is started again.
+        let (mut lived, mut dead) = (false, 0);
+        while !programs.has_ended(uid)? && dead < LIVES {
+            if !programs.is_frozen(uid) {
+                let alive = probe(container, container.liveness_probe.as_ref(), status.address).await;
+                lived |= alive;
+                dead = if lived && !alive { dead + 1 } else { 0 };
+            }
+            let is_ready = probe(container, container.readiness_probe.as_ref(), status.address).await;
+            if is_ready != ready {
+                ready = is_ready;
+                status.write(ready, restarts, None).await?;
+            }
+            sleep(Duration::from_millis(300)).await;
+        }
+        Ok(())
+    }
+
+    /// The file of a program, and how long it has to end.
+    fn binary(&self, pod: &Pod, program: &str) -> (PathBuf, Duration) {
+        match self.settings.nimscale {
+            Some(nimscale) if program == NIMSCALE => {
+                let stated = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
+                let seconds = stated.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(30);
+                (PathBuf::from(nimscale), Duration::from_secs(seconds))
+            }
+            Some(_) | None => (self.settings.bin.join(program), GRACE),
+        }
     }
 
     /// Lays the pod's volumes as they are now; a program that is started again sees what its pod was started with.
@@ -322,8 +392,9 @@ impl Player {
         Ok(volumes)
     }
 
-    /// A kubeconfig with a token of the pod's service account, or RBAC would never be tested.
-    async fn kubeconfig(&self, pod: &Pod) -> anyhow::Result<PathBuf> {
+    /// Kubeconfigs with a token of the pod's service account, or RBAC would never be tested: one whose connections a
+    /// test can cut, and one that goes straight to the API server.
+    async fn kubeconfigs(&self, pod: &Pod) -> anyhow::Result<(PathBuf, PathBuf)> {
         let spec = pod.spec.as_ref();
         let account = spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_else(|| "default".to_owned());
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
@@ -335,9 +406,10 @@ impl Player {
         let token = token.status.context("a token was asked for")?.token;
         let folder = self.settings.directory.join(pod.uid().unwrap_or_default());
         fs::create_dir_all(&folder)?;
-        let path = folder.join("kubeconfig");
-        fs::write(&path, kubeconfig_of_pod(&self.settings.kubeconfig, &token)?)?;
-        Ok(path)
+        let (path, direct) = (folder.join("kubeconfig"), folder.join("direct-kubeconfig"));
+        fs::write(&path, kubeconfig_of_token(&self.settings.ca, proxy::ADDRESS, &token))?;
+        fs::write(&direct, kubeconfig_of_token(&self.settings.ca, control_plane::ADDRESS, &token))?;
+        Ok((path, direct))
     }
 }
 
@@ -383,14 +455,11 @@ fn is_nim(image: &str) -> bool {
 }
 
 /// Asks a probe; without one a running program is ready and alive.
-async fn probe(probe: Option<&Probe>, address: Ipv4Addr) -> bool {
+async fn probe(container: &Container, probe: Option<&Probe>, address: Ipv4Addr) -> bool {
     let Some(get) = probe.and_then(|probe| probe.http_get.clone()) else {
         return true;
     };
-    let port = match get.port {
-        k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(port) => port,
-        k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(_) => return false,
-    };
+    let Some(port) = container::port(container, &get.port) else { return false };
     let scheme = get.scheme.as_deref().unwrap_or("HTTP").to_lowercase();
     let url = format!("{scheme}://{address}:{port}{}", get.path.as_deref().unwrap_or("/"));
     let asked = tokio::task::spawn_blocking(move || {

@@ -44,6 +44,18 @@ impl Process {
         Ok(self.child.try_wait()?.is_some())
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, unless the program has ended: its number may be another's then.
+    pub fn signal(&mut self, name: &str) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let _ = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+    }
+
     /// Fails, with the end of its log, when the program ended by itself.
     pub fn ensure_running(&mut self) -> anyhow::Result<()> {
         if self.ended()? {
@@ -60,7 +72,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let asked = Instant::now();
         if !self.grace.is_zero() {
-            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+            self.signal("TERM");
         }
         while asked.elapsed() < self.grace && matches!(self.child.try_wait(), Ok(None)) {
             sleep(Duration::from_millis(20));

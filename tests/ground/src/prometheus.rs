@@ -1,4 +1,4 @@
-//! Prometheus, with the labels that a ServiceMonitor gives.
+//! Prometheus, with the labels that a ServiceMonitor or a PodMonitor gives.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,9 @@ pub fn start(bin: &Path, version: Version, directory: &Path) -> anyhow::Result<P
         Version::V3 => bin.join("prometheus-3"),
     };
     let targets = targets(directory);
-    fs::write(&targets, "[]")?;
+    if !targets.exists() {
+        fs::write(&targets, "[]")?;
+    }
     let config = directory.join("prometheus.yml");
     let itself =
         "{namespace: monitoring, pod: prometheus-0, service: prometheus, endpoint: web, container: prometheus}";
@@ -24,7 +26,7 @@ pub fn start(bin: &Path, version: Version, directory: &Path) -> anyhow::Result<P
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n\
              - job_name: prometheus\n  static_configs: [{{targets: [\"127.0.0.1:9090\"], labels: {itself}}}]\n\
              - job_name: kube-state-metrics\n  honor_labels: true\n  static_configs: [{{targets: [\"{}\"]}}]\n\
-             - job_name: nim\n  file_sd_configs: [{{files: [\"{}\"], refresh_interval: 1s}}]\n",
+             - job_name: pods\n  file_sd_configs: [{{files: [\"{}\"], refresh_interval: 1s}}]\n",
             pod_info::ADDRESS,
             targets.display()
         ),

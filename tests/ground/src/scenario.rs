@@ -11,14 +11,21 @@ pub const NIM: &str = include_str!("../../../deploy/examples/nim-llm.yaml");
 /// prometheus-adapter, as its chart installs it; it waits for the ConfigMap of [`config`].
 pub const ADAPTER: &str = include_str!("../manifests/adapter.yaml");
 
-/// The adapter's ConfigMap with a config.
+/// The ConfigMap of nimscale with a config for the adapter.
 pub fn config(config: &str) -> String {
+    config_map("nimscale-adapter-config", config)
+}
+
+fn config_map(name: &str, config: &str) -> String {
     let indented: String = config.lines().map(|line| format!("    {line}\n")).collect();
     format!(
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: nimscale-adapter-config, namespace: monitoring}}\ndata:\n  \
-         config.yaml: |\n{indented}"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: monitoring}}\ndata:\n  config.yaml: \
+         |\n{indented}"
     )
 }
+
+/// What the chart calls what it installs, for a release of that name.
+const CHART: &str = "prometheus-adapter";
 
 /// What `nimscale render`, by its binary, prints for a manifest.
 pub fn render(binary: &str, manifest: &str) -> String {
@@ -41,6 +48,22 @@ impl Ground {
         self.apply(ADAPTER);
         self.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: nim}\n");
         self.fleet.total("gpu_cache_usage_perc", 0.009);
+    }
+
+    /// Installs the adapter as a cluster has it before nimscale comes: its chart's own ConfigMap, with this config.
+    pub fn install_adapter_with(&self, config: &str, replicas: u32) {
+        let own = ADAPTER.replace("nimscale-adapter-config", CHART);
+        let own = own.replace("  replicas: 1\n", &format!("  replicas: {replicas}\n"));
+        self.apply(&own);
+        self.apply(&config_map(CHART, config));
+    }
+
+    /// Points the adapter at the ConfigMap of nimscale, as its chart does with `rules.existing`.
+    pub fn point_adapter(&self) {
+        let patch = "{\"spec\": {\"template\": {\"spec\": {\"volumes\": [{\"name\": \"config\", \"configMap\": {\"name\": \
+                     \"nimscale-adapter-config\"}}]}}}}";
+        let patched = self.kubectl(&["patch", "deployment", CHART, "-n", "monitoring", "-p", patch], "");
+        assert!(patched.accepted, "{}", patched.err);
     }
 
     /// The name of the first metric of an HPA in `nim`.

@@ -1,0 +1,364 @@
+//! Make one workload's HPA and ScalingPlan what they shall be.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::events::{Recorder, Reporter};
+use nimscale_rules::declare::{Attach, Mode};
+use nimscale_rules::findings::Code;
+use nimscale_rules::plan::{MetricSource, Plan};
+use nimscale_rules::workload::WorkloadId;
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use super::Settings;
+use super::adapter::Published;
+use super::attach::{Attachment, Question, attach, holds};
+use super::ownership::Standing;
+use super::report::{Deed, Facts, events, status};
+use super::served::{self, Answer};
+use crate::hpa::{FIELD_MANAGER, Hpa};
+use crate::index::Entry;
+use crate::lease::Leadership;
+use crate::scaling_plan::{self, GROUP, ScalingPlan, Status, VERSION};
+
+/// No call may hold a workload up for longer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every reconciliation needs.
+pub struct Context {
+    client: Client,
+    recorder: Recorder,
+    leadership: Leadership,
+}
+
+/// One workload, as the index has it now.
+pub struct Job {
+    pub id: WorkloadId,
+    pub entry: Arc<Entry>,
+    /// How it stands to other HPAs, when it has a plan.
+    pub standing: Option<Standing>,
+    /// The HPAs that we wrote for it; more than one after an adoption.
+    pub ours: Vec<Arc<Hpa>>,
+    /// Its ScalingPlan as stored.
+    pub plan: Option<Status>,
+    pub memo: Memo,
+    pub published: Published,
+    pub settings: Settings,
+}
+
+/// What is remembered of a workload between passes. Losing it costs a wait, and nothing else.
+#[derive(Clone, Debug, Default)]
+pub struct Memo {
+    /// Since when its keys have been gone.
+    gone: Option<Instant>,
+    /// Since when an own expression has been waiting for its first value.
+    waiting: Option<Instant>,
+    /// How often a value was asked for in vain.
+    tries: u32,
+    /// How often a pass has failed.
+    failures: u32,
+    /// The spec that we last wrote: what differs from it is somebody's edit.
+    applied: Option<HorizontalPodAutoscalerSpec>,
+}
+
+/// What a pass came to.
+pub struct Done {
+    pub id: WorkloadId,
+    pub memo: Memo,
+    /// When to look again without a change.
+    pub again: Option<Duration>,
+    /// Something of others stands in the way.
+    pub blocked: bool,
+}
+
+impl Context {
+    pub fn new(client: Client, leadership: Leadership) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
+        Self { recorder: Recorder::new(client.clone(), reporter), client, leadership }
+    }
+
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// A write of a process that is no longer the one that writes would undo its successor's.
+    fn may_write(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.leadership.is_held(), "the lease was lost");
+        Ok(())
+    }
+}
+
+/// One pass; a failure is logged and tried again.
+pub async fn reconcile(context: Arc<Context>, job: Job) -> Done {
+    let id = job.id.clone();
+    let blocked = matches!(job.standing, Some(Standing::Blocked { .. }));
+    let mut pass = Pass { context: &context, memo: job.memo.clone(), job: &job, deed: None };
+    let again = match pass.run().await {
+        Ok(again) => {
+            pass.memo.failures = 0;
+            again
+        }
+        Err(error) => {
+            tracing::warn!(workload = %id, error = format!("{error:#}"), "a workload was not reconciled");
+            pass.memo.failures += 1;
+            Some(backoff(pass.memo.failures, Duration::from_secs(30)))
+        }
+    };
+    Done { id, memo: pass.memo, again, blocked }
+}
+
+struct Pass<'a> {
+    context: &'a Context,
+    job: &'a Job,
+    memo: Memo,
+    deed: Option<Deed>,
+}
+
+impl Pass<'_> {
+    async fn run(&mut self) -> anyhow::Result<Option<Duration>> {
+        let compiled = &self.job.entry.compiled;
+        match (&compiled.plan, compiled.attach) {
+            (Some(plan), _) => {
+                self.memo.gone = None;
+                self.planned(plan).await
+            }
+            (None, Attach::Off) => {
+                self.remove_hpas(None).await?;
+                self.remove_plan().await?;
+                Ok(None)
+            }
+            (None, Attach::NotDeclared) => self.undeclared().await,
+            // An error: what is there stays as it is.
+            (None, Attach::Declared | Attach::ByPolicy) => {
+                self.memo.gone = None;
+                let hpa = self.job.ours.first().cloned();
+                self.report(hpa.as_deref(), &BTreeSet::new(), false).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The keys are gone: deleted on purpose, or by `kubectl rollout undo`, which brings a whole older object back.
+    async fn undeclared(&mut self) -> anyhow::Result<Option<Duration>> {
+        let gone = *self.memo.gone.get_or_insert_with(Instant::now);
+        let Some(hpa) = self.job.ours.first().cloned() else {
+            if self.job.entry.compiled.findings.iter().any(nimscale_rules::findings::Finding::is_error) {
+                self.report(None, &BTreeSet::new(), false).await?;
+            } else {
+                self.remove_plan().await?;
+            }
+            return Ok(None);
+        };
+        if let Some(left) = self.job.settings.grace.checked_sub(gone.elapsed()).filter(|left| !left.is_zero()) {
+            self.report(Some(&hpa), &BTreeSet::new(), true).await?;
+            return Ok(Some(left));
+        }
+        self.remove_hpas(None).await?;
+        self.remove_plan().await?;
+        Ok(None)
+    }
+
+    async fn planned(&mut self, plan: &Plan) -> anyhow::Result<Option<Duration>> {
+        // A policy that is gone, and named, takes nothing away: its workloads are as they were until it is back.
+        let policy_is_gone = self.job.entry.compiled.findings.iter().any(|finding| finding.code == Code::Ns0222);
+        if policy_is_gone && let Some(hpa) = self.job.ours.first().cloned() {
+            self.report(Some(&hpa), &BTreeSet::new(), false).await?;
+            return Ok(None);
+        }
+        let (name, live) = match &self.job.standing {
+            Some(Standing::Free { name, live }) if plan.mode.value == Mode::Enforce => (name.clone(), live.clone()),
+            Some(Standing::Free { .. } | Standing::Blocked { .. }) | None => {
+                self.remove_hpas(None).await?;
+                self.report(None, &all_of(plan), false).await?;
+                return Ok(None);
+            }
+        };
+        let served = self.served(plan, live.as_deref()).await;
+        let question = Question { plan, live: live.as_deref(), served: &served, now: Timestamp::now() };
+        let Attachment { spec, waiting, again } = attach(&question);
+        let mut hpa = live.clone();
+        if let Some(spec) = spec
+            && let Some(applied) = self.apply(&name, live.as_deref(), spec).await?
+        {
+            hpa = Some(Arc::new(applied));
+        }
+        self.remove_hpas(Some(&name)).await?;
+        let own_waits = plan
+            .metrics
+            .iter()
+            .any(|metric| metric.source != MetricSource::Preset && waiting.contains(&metric.measure.name));
+        self.memo.waiting = own_waits.then(|| self.memo.waiting.unwrap_or_else(Instant::now));
+        self.report(hpa.as_deref(), &waiting, false).await?;
+        // Only what the adapter has can get a value.
+        let asked = waiting.iter().any(|name| self.job.published.rules.contains(name));
+        self.memo.tries = if asked { self.memo.tries.saturating_add(1) } else { 0 };
+        let most = Duration::from_secs(if hpa.is_some() && !own_waits { 300 } else { 30 });
+        let ask_again = asked.then(|| backoff(self.memo.tries, most));
+        Ok([again, ask_again].into_iter().flatten().min())
+    }
+
+    /// The metrics of the plan that have a value for the workload: asked of those alone that are not attached.
+    async fn served(&self, plan: &Plan, live: Option<&Hpa>) -> BTreeSet<String> {
+        let attached: BTreeSet<&str> = live.map(|live| live.metric_names().collect()).unwrap_or_default();
+        let mut served = BTreeSet::new();
+        let namespace = self.job.id.namespace.as_deref().unwrap_or_default();
+        for metric in &plan.metrics {
+            let name = &metric.measure.name;
+            let at_once = live.is_none() && metric.source != MetricSource::Preset;
+            if at_once || attached.contains(name.as_str()) || !self.job.published.rules.contains(name) {
+                continue;
+            }
+            let selector = &self.job.entry.workload.pods.selector;
+            if served::pods(&self.context.client, namespace, name, selector).await == Answer::Value {
+                served.insert(name.clone());
+            }
+        }
+        served
+    }
+
+    /// Writes the HPA unless it says all that already, and is ours.
+    async fn apply(
+        &mut self,
+        name: &str,
+        live: Option<&Hpa>,
+        spec: HorizontalPodAutoscalerSpec,
+    ) -> anyhow::Result<Option<Hpa>> {
+        let entry = &self.job.entry;
+        if live.is_some_and(|live| live.is_ours(&entry.uid) && holds(&live.spec, &spec)) {
+            self.memo.applied = Some(spec);
+            return Ok(None);
+        }
+        self.context.may_write()?;
+        let namespace = self.job.id.namespace.as_deref().unwrap_or_default();
+        let hpa = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": name, "namespace": namespace, "ownerReferences": [self.owner()]},
+            "spec": spec,
+        });
+        let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.context.client.clone(), namespace);
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let written = timeout(TIMEOUT, api.patch(name, &params, &Patch::Apply(&hpa))).await?;
+        let written = written.with_context(|| format!("failed to apply the HPA {namespace}/{name}"))?;
+        self.deed = Some(match live {
+            None => Deed::Created(name.to_owned()),
+            Some(_) if self.memo.applied.as_ref() == Some(&spec) => Deed::Reverted(name.to_owned()),
+            Some(_) => Deed::Updated(name.to_owned()),
+        });
+        self.memo.applied = Some(spec);
+        Ok(Some(Hpa::of(written)))
+    }
+
+    /// Deletes the HPAs that we wrote for the workload, but for one.
+    async fn remove_hpas(&mut self, but: Option<&str>) -> anyhow::Result<()> {
+        for hpa in self.job.ours.iter().filter(|hpa| Some(hpa.name.as_str()) != but) {
+            self.context.may_write()?;
+            let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.context.client.clone(), &hpa.namespace);
+            // The one that was judged, and as it was judged.
+            let preconditions = Preconditions { uid: Some(hpa.uid.clone()), resource_version: None };
+            let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+            match timeout(TIMEOUT, api.delete(&hpa.name, &params)).await? {
+                Ok(_) => {
+                    self.deed = Some(Deed::Deleted(hpa.name.clone()));
+                    self.memo.applied = None;
+                }
+                Err(kube::Error::Api(status)) if status.code == 404 => {}
+                Err(error) => return Err(error).with_context(|| format!("failed to delete the HPA {}", hpa.name)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn remove_plan(&mut self) -> anyhow::Result<()> {
+        let Some(before) = &self.job.plan else { return Ok(()) };
+        self.context.may_write()?;
+        let api: Api<ScalingPlan> =
+            Api::namespaced(self.context.client.clone(), self.job.id.namespace.as_deref().unwrap_or_default());
+        match timeout(TIMEOUT, api.delete(&scaling_plan::name(&self.job.id), &DeleteParams::default())).await? {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 404 => {}
+            Err(error) => return Err(error).context("failed to delete the ScalingPlan"),
+        }
+        for event in events(Some(before), &Status::default(), self.deed.as_ref()) {
+            self.publish(event).await;
+        }
+        Ok(())
+    }
+
+    /// Writes the ScalingPlan when it says something new, with the Events of the transition.
+    async fn report(&mut self, hpa: Option<&Hpa>, waiting: &BTreeSet<String>, ending: bool) -> anyhow::Result<()> {
+        let overdue = self.memo.waiting.is_some_and(|since| since.elapsed() > self.job.settings.overdue);
+        let facts = Facts {
+            entry: &self.job.entry,
+            standing: self.job.standing.as_ref(),
+            hpa,
+            waiting,
+            overdue,
+            ending,
+            published: &self.job.published,
+            now: Timestamp::now(),
+        };
+        let before = self.job.plan.as_ref();
+        let status = status(&facts, before);
+        let news = events(before, &status, self.deed.as_ref());
+        if before.is_none_or(|before| !before.says_the_same(&status)) {
+            self.context.may_write()?;
+            let namespace = self.job.id.namespace.as_deref().unwrap_or_default();
+            let name = scaling_plan::name(&self.job.id);
+            let plan = json!({
+                "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "ScalingPlan",
+                "metadata": {"name": name, "namespace": namespace, "ownerReferences": [self.owner()]},
+                "status": status,
+            });
+            let api: Api<ScalingPlan> = Api::namespaced(self.context.client.clone(), namespace);
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            let written = timeout(TIMEOUT, api.patch(&name, &params, &Patch::Apply(&plan))).await?;
+            written.with_context(|| format!("failed to apply the ScalingPlan {namespace}/{name}"))?;
+        }
+        for event in news {
+            self.publish(event).await;
+        }
+        Ok(())
+    }
+
+    /// An Event that is lost changes nothing: it is what people read.
+    async fn publish(&self, event: kube::runtime::events::Event) {
+        let id = &self.job.id;
+        let workload = ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some(id.kind.to_string()),
+            namespace: id.namespace.clone(),
+            name: Some(id.name.clone()),
+            uid: Some(self.job.entry.uid.clone()),
+            ..ObjectReference::default()
+        };
+        match timeout(TIMEOUT, self.context.recorder.publish(&event, &workload)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = %error, reason = event.reason, "an Event was not written"),
+            Err(_) => tracing::warn!(reason = event.reason, "an Event was not written in time"),
+        }
+    }
+
+    fn owner(&self) -> serde_json::Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": self.job.id.kind.as_str(), "name": self.job.id.name,
+            "uid": self.job.entry.uid, "controller": true,
+        })
+    }
+}
+
+fn all_of(plan: &Plan) -> BTreeSet<String> {
+    plan.metrics.iter().map(|metric| metric.measure.name.clone()).collect()
+}
+
+/// 1 s, 2 s, 4 s, up to a most.
+fn backoff(tries: u32, most: Duration) -> Duration {
+    Duration::from_secs(1 << tries.saturating_sub(1).min(16)).min(most)
+}
