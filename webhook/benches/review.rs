@@ -1,6 +1,6 @@
 //! What a review costs against a handler that does nothing, in one process, over TLS and HTTP/1.1, in turns.
 //!
-//! Prints the medians of the rounds. CPU is that of the server's threads alone.
+//! Words behind `--` choose the bodies. Prints the medians of the rounds. CPU is that of the server's threads alone.
 
 #[path = "../tests/support/client.rs"]
 mod client;
@@ -9,6 +9,7 @@ mod support;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use support::{applied, deployment, review};
 
+static SENT: AtomicUsize = AtomicUsize::new(0);
+
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(2);
 const CONNECTIONS: usize = 4;
@@ -42,18 +45,39 @@ const KEYS: &[(&str, &str)] = &[
     ),
 ];
 
+/// Stands for a number that is another one in each request.
+const MARK: &str = "########";
+
+const NEW: &[(&str, &str)] = &[
+    ("scale", "1..8"),
+    (
+        "keep",
+        "gpu_cache_usage_perc{model=\"########\"} < 0.75\n\
+         backlog: sum by (pod) (num_requests_waiting{model=\"########\"}) < 8\n\
+         ttft_p95: histogram_quantile(0.95, sum by (pod, le) \
+         (rate(time_to_first_token_seconds_bucket{model=\"########\"}[2m]))) < 2\n",
+    ),
+];
+
 fn main() {
     let authority = Authority::new();
     let product = server("product", &authority, product);
     let no_op = server("no-op", &authority, no_op);
     let object = |replicas| applied(deployment(KEYS, replicas));
+    let long: String = (0..8).map(|n| format!("m{n}: x{{a=\"{MARK}\"}}{} < {n}1\n", " + x".repeat(9))).collect();
     let bodies = [
         ("CREATE", review(&object(1), None)),
         ("UPDATE", review(&object(3), Some(&object(2)))),
         ("UPDATE, nothing of ours", review(&object(3), Some(&object(3)))),
+        ("CREATE, new expressions", review(&applied(deployment(NEW, 1)), None)),
+        ("CREATE, 8 new expressions of 10 selectors", review(&deployment(&[("keep", &long)], 1), None)),
     ];
     println!("{CONNECTIONS} connections, {ROUNDS} rounds of {ROUND:?} each in turn; medians");
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
     for (name, body) in bodies {
+        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word)) {
+            continue;
+        }
         let bytes = body.to_string().into_bytes();
         let [mut products, mut no_ops] = [Vec::new(), Vec::new()];
         for _ in 0..ROUNDS {
@@ -149,9 +173,13 @@ fn round(server: &Server, authority: &Authority, body: &[u8]) -> Figures {
             scope.spawn(move || {
                 let mut connection = Connection::open(server.address, authority.trusted(&["http/1.1"])).expect("TLS");
                 let mut own = Vec::new();
+                let mut body = body.to_vec();
+                let marks: Vec<usize> = (0..body.len()).filter(|at| body[*at..].starts_with(MARK.as_bytes())).collect();
                 while started.elapsed() < ROUND {
+                    let number = format!("{:08}", SENT.fetch_add(1, Ordering::Relaxed));
+                    marks.iter().for_each(|at| body[*at..at + MARK.len()].copy_from_slice(number.as_bytes()));
                     let sent = Instant::now();
-                    let reply = connection.post(body).expect("an answer");
+                    let reply = connection.post(&body).expect("an answer");
                     assert!(reply.status == 200 && reply.body.starts_with(b"{"));
                     own.push(sent.elapsed());
                 }

@@ -52,12 +52,13 @@ pub enum Outcome {
 /// Answers a request.
 pub fn answer(body: &[u8], world: &World<'_>) -> Result<Answer, Malformed> {
     let request = Request::read(body)?;
-    within(&request, || {
+    let asked = Asked::of(&request);
+    asked.within(|| {
         let Some(review) = request.review()? else {
-            return Ok(passed(&request, Outcome::Skipped));
+            return Ok(asked.passed(Outcome::Skipped));
         };
         let verdict = judge(&review, world);
-        Ok(told(&request, review, verdict))
+        Ok(asked.told(review, verdict))
     })
 }
 
@@ -68,44 +69,53 @@ fn judge(review: &Review, world: &World<'_>) -> Verdict {
     decide(review, &compiled, &live)
 }
 
-/// A request on which we fail is let pass, as it would be if we were not there: the controller sees the object too.
-fn within(request: &Request<'_>, judged: impl FnOnce() -> Result<Answer, Malformed>) -> Result<Answer, Malformed> {
-    // Nothing that a judgement leaves half done is read again: what is shared is the memo, and its lock is not held.
-    catch_unwind(AssertUnwindSafe(judged)).unwrap_or_else(|_| Ok(passed(request, Outcome::Error)))
+/// What every answer repeats of its request.
+struct Asked {
+    uid: String,
+    operation: &'static str,
+    dry_run: bool,
 }
 
-fn passed(request: &Request<'_>, outcome: Outcome) -> Answer {
-    let body = reply::allowed(&request.uid, None, Vec::new());
-    let (operation, dry_run) = (operation(request), request.dry_run());
-    Answer { body, outcome, operation, dry_run, workload: None, codes: Vec::new() }
-}
+impl Asked {
+    fn of(request: &Request<'_>) -> Self {
+        let operation = match request.operation() {
+            "CREATE" => "CREATE",
+            "UPDATE" => "UPDATE",
+            _ => "OTHER",
+        };
+        Self { uid: request.uid().to_owned(), operation, dry_run: request.dry_run() }
+    }
 
-fn told(request: &Request<'_>, review: Review, verdict: Verdict) -> Answer {
-    let Verdict { outcome, warnings, replicas } = verdict;
-    let warned = reply::warnings(&warnings);
-    let mut findings = warnings;
-    let (body, outcome) = match outcome {
-        decide::Outcome::Allowed => {
-            let patch = patch(&review.workload, replicas);
-            let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Allowed };
-            (reply::allowed(&request.uid, patch.as_ref(), warned), outcome)
-        }
-        decide::Outcome::Denied(errors) => {
-            let message = reply::refusal(&review.workload, &errors);
-            findings.extend(errors);
-            (reply::denied(&request.uid, message, warned), Outcome::Denied)
-        }
-    };
-    let codes = findings.iter().map(|Finding { code, .. }| *code).collect();
-    let (operation, dry_run) = (operation(request), request.dry_run());
-    Answer { body, outcome, operation, dry_run, workload: Some(review.workload.id), codes }
-}
+    /// A request on which we fail is let pass, as it would be if we were not there: the controller sees the object too.
+    fn within(&self, judged: impl FnOnce() -> Result<Answer, Malformed>) -> Result<Answer, Malformed> {
+        // Nothing that a judgement leaves half done is read again: what is shared is the memo, and its lock is not held.
+        catch_unwind(AssertUnwindSafe(judged)).unwrap_or_else(|_| Ok(self.passed(Outcome::Error)))
+    }
 
-fn operation(request: &Request<'_>) -> &'static str {
-    match request.operation.as_str() {
-        "CREATE" => "CREATE",
-        "UPDATE" => "UPDATE",
-        _ => "OTHER",
+    fn passed(&self, outcome: Outcome) -> Answer {
+        let body = reply::allowed(&self.uid, None, Vec::new());
+        Answer { body, outcome, operation: self.operation, dry_run: self.dry_run, workload: None, codes: Vec::new() }
+    }
+
+    fn told(&self, review: Review, verdict: Verdict) -> Answer {
+        let Verdict { outcome, warnings, replicas } = verdict;
+        let warned = reply::warnings(&warnings);
+        let mut findings = warnings;
+        let (body, outcome) = match outcome {
+            decide::Outcome::Allowed => {
+                let patch = patch(&review.workload, replicas);
+                let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Allowed };
+                (reply::allowed(&self.uid, patch.as_ref(), warned), outcome)
+            }
+            decide::Outcome::Denied(errors) => {
+                let message = reply::refusal(&review.workload, &errors);
+                findings.extend(errors);
+                (reply::denied(&self.uid, message, warned), Outcome::Denied)
+            }
+        };
+        let codes = findings.iter().map(|Finding { code, .. }| *code).collect();
+        let (operation, dry_run) = (self.operation, self.dry_run);
+        Answer { body, outcome, operation, dry_run, workload: Some(review.workload.id), codes }
     }
 }
 
@@ -130,8 +140,8 @@ mod tests {
     fn a_panic_lets_the_request_pass_without_a_word() {
         let body = br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u",
             "kind":{"group":"apps","version":"v1","kind":"Deployment"},"operation":"CREATE","dryRun":true}}"#;
-        let request = Request::read(body).expect("a request");
-        let answer = within(&request, || panic!("as a test of what the server does then")).expect("an answer");
+        let asked = Asked::of(&Request::read(body).expect("a request"));
+        let answer = asked.within(|| panic!("as a test of what the server does then")).expect("an answer");
         assert_eq!((answer.outcome, answer.operation, answer.dry_run), (Outcome::Error, "CREATE", true));
         assert_eq!(answer.body, reply::allowed("u", None, Vec::new()));
     }

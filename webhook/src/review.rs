@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nimscale_rules::workload::{Object, Workload, WorkloadKind};
+use nimscale_rules::workload::{Object, Replicas, Workload, WorkloadKind};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -70,39 +70,35 @@ pub enum Malformed {
     Kind,
     #[error("the request has no {0}")]
     Absent(&'static str),
-    #[error("{which} is not a workload: {error}")]
-    Object { which: &'static str, error: serde_json::Error },
+    #[error("an object of the request is not a workload: {0}")]
+    Object(#[source] serde_json::Error),
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AdmissionReview<'a> {
+#[serde(rename_all = "camelCase", bound(deserialize = "N: Deserialize<'de>, O: Deserialize<'de>"))]
+struct AdmissionReview<N, O> {
     api_version: String,
     kind: String,
-    #[serde(borrow)]
-    request: Option<Request<'a>>,
+    request: Option<Asked<N, O>>,
 }
 
-/// The request of an AdmissionReview, its objects still unread.
+/// The request of an AdmissionReview, its new and its old object read as far as is wanted.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Request<'a> {
-    /// The request's own, to be sent back.
-    pub uid: String,
+#[serde(rename_all = "camelCase", bound(deserialize = "N: Deserialize<'de>, O: Deserialize<'de>"))]
+struct Asked<N, O> {
+    uid: String,
     kind: GroupVersionKind,
     #[serde(default)]
     sub_resource: String,
     #[serde(default)]
     namespace: String,
-    pub operation: String,
+    operation: String,
     #[serde(default)]
     dry_run: Option<bool>,
     #[serde(default)]
     user_info: UserInfo,
-    #[serde(borrow, default)]
-    object: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    old_object: Option<&'a RawValue>,
+    object: Option<N>,
+    old_object: Option<O>,
 }
 
 #[derive(Default, Deserialize)]
@@ -119,70 +115,159 @@ struct UserInfo {
     username: String,
 }
 
+/// An object as it is stored, read for what may differ.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Stored {
+    metadata: StoredMetadata,
+    spec: StoredSpec,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredMetadata {
+    uid: String,
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StoredSpec {
+    replicas: Option<u32>,
+}
+
+/// One admission request as it came.
+pub(crate) struct Request<'a> {
+    asked: Asked<Object, Stored>,
+    /// `None` when it is not ours to judge.
+    kind: Option<WorkloadKind>,
+    body: &'a [u8],
+}
+
 impl<'a> Request<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, Malformed> {
-        let review: AdmissionReview<'a> = serde_json::from_slice(body)?;
-        if review.api_version != "admission.k8s.io/v1" || review.kind != "AdmissionReview" {
-            return Err(Malformed::Kind);
+        let read = serde_json::from_slice::<AdmissionReview<Object, Stored>>(body);
+        let error = match read {
+            Ok(review) => {
+                let asked = review.asked()?;
+                return Ok(Self { kind: asked.workload_kind(), asked, body });
+            }
+            Err(error) => error,
+        };
+        // Another kind of object need not look like a workload.
+        let asked = serde_json::from_slice::<AdmissionReview<IgnoredAny, IgnoredAny>>(body)?.asked()?;
+        match asked.workload_kind() {
+            Some(_) => Err(Malformed::Object(error)),
+            None => Ok(Self { asked: asked.without_objects(), kind: None, body }),
         }
-        let request = review.request.ok_or(Malformed::Kind)?;
-        if request.uid.is_empty() {
-            return Err(Malformed::Absent("uid"));
-        }
-        Ok(request)
+    }
+
+    /// The request's own, to be sent back.
+    pub fn uid(&self) -> &str {
+        &self.asked.uid
+    }
+
+    pub fn operation(&self) -> &str {
+        &self.asked.operation
     }
 
     pub fn dry_run(&self) -> bool {
-        self.dry_run.unwrap_or(false)
+        self.asked.dry_run.unwrap_or(false)
     }
 
     /// What is asked, when it is ours to judge: a workload that is created or updated.
-    pub fn review(&self) -> Result<Option<Review>, Malformed> {
-        let GroupVersionKind { group, version, kind } = &self.kind;
-        let kind = WorkloadKind::of(&format!("{group}/{version}"), kind).filter(|_| self.sub_resource.is_empty());
-        let (Some(kind), "CREATE" | "UPDATE") = (kind, self.operation.as_str()) else {
+    pub fn review(self) -> Result<Option<Review>, Malformed> {
+        let Self { asked, kind, body } = self;
+        let Some(kind) = kind else {
             return Ok(None);
         };
-        let json = self.object.ok_or(Malformed::Absent("object"))?;
-        let object = self.object_of("object", json)?;
+        let mut object = asked.object.ok_or(Malformed::Absent("object"))?;
+        if object.metadata.namespace.is_empty() {
+            object.metadata.namespace = asked.namespace;
+        }
         let workload = object.workload(kind);
         let applied = object.metadata.annotations.get(LAST_APPLIED);
-        let (operation, states_replicas, uid) = if self.operation == "CREATE" {
-            let states_replicas = Manifest::behind(applied, &Evidence::read(json)).replicas;
-            (Operation::Create, states_replicas, None)
+        let (operation, states_replicas, uid) = if asked.operation == "CREATE" {
+            let mut manifest = Manifest::applied(applied);
+            if !manifest.replicas {
+                manifest.add_owned(&evidence(body)?.0);
+            }
+            (Operation::Create, manifest.replicas, None)
         } else {
-            let old_json = self.old_object.ok_or(Malformed::Absent("oldObject"))?;
-            let old_object = self.object_of("oldObject", old_json)?;
-            let old = Box::new(old_object.workload(kind));
+            let Stored { metadata, spec } = asked.old_object.ok_or(Malformed::Absent("oldObject"))?;
+            let replicas = spec.replicas.zip(workload.replicas.as_ref());
+            let replicas = replicas.map(|(count, new)| Replicas { count, place: new.place.clone() });
+            let old = Workload { replicas, ..Workload::stored(workload.id.clone(), &metadata.annotations) };
             let changed = changed(&old, &workload);
             // Where nothing of this changes, nobody applies a manifest that has to do with us.
             let (mut undo, mut states_replicas) = (false, false);
             if !changed.is_empty()
                 || old.replicas != workload.replicas
-                || old_object.metadata.annotations.get(LAST_APPLIED) != applied
+                || metadata.annotations.get(LAST_APPLIED) != applied
             {
-                let evidence = Evidence::read(json);
-                let manifest = Manifest::behind(applied, &evidence);
+                let mut manifest = Manifest::applied(applied);
+                if !changed.is_empty() || !manifest.replicas {
+                    let (new, stored) = evidence(body)?;
+                    manifest.add_owned(&new);
+                    undo = !changed.is_empty()
+                        && new.template() != stored.template()
+                        && !changed.iter().any(|(key, value)| manifest.states(key, *value));
+                }
                 states_replicas = manifest.replicas;
-                undo = !changed.is_empty()
-                    && evidence.template() != Evidence::read(old_json).template()
-                    && !changed.iter().any(|(key, value)| manifest.states(key, *value));
             }
-            (Operation::Update { old, undo }, states_replicas, Some(old_object.metadata.uid))
+            (Operation::Update { old: Box::new(old), undo }, states_replicas, Some(metadata.uid))
         };
         let deleting = object.metadata.deletion_timestamp.is_some();
-        let by_service_account = self.user_info.username.starts_with("system:serviceaccount:");
+        let by_service_account = asked.user_info.username.starts_with("system:serviceaccount:");
         Ok(Some(Review { operation, workload, deleting, uid, states_replicas, by_service_account }))
     }
+}
 
-    fn object_of(&self, which: &'static str, json: &RawValue) -> Result<Object, Malformed> {
-        let mut object: Object =
-            serde_json::from_str(json.get()).map_err(|error| Malformed::Object { which, error })?;
-        if object.metadata.namespace.is_empty() {
-            object.metadata.namespace.clone_from(&self.namespace);
+impl<N, O> AdmissionReview<N, O> {
+    fn asked(self) -> Result<Asked<N, O>, Malformed> {
+        if self.api_version != "admission.k8s.io/v1" || self.kind != "AdmissionReview" {
+            return Err(Malformed::Kind);
         }
-        Ok(object)
+        let asked = self.request.ok_or(Malformed::Kind)?;
+        if asked.uid.is_empty() { Err(Malformed::Absent("uid")) } else { Ok(asked) }
     }
+}
+
+impl<N, O> Asked<N, O> {
+    fn workload_kind(&self) -> Option<WorkloadKind> {
+        let GroupVersionKind { group, version, kind } = &self.kind;
+        let judged = self.sub_resource.is_empty() && matches!(self.operation.as_str(), "CREATE" | "UPDATE");
+        WorkloadKind::of(&format!("{group}/{version}"), kind).filter(|_| judged)
+    }
+
+    fn without_objects<A, B>(self) -> Asked<A, B> {
+        let Self { uid, kind, sub_resource, namespace, operation, dry_run, user_info, object: _, old_object: _ } = self;
+        let (object, old_object) = (None, None);
+        Asked { uid, kind, sub_resource, namespace, operation, dry_run, user_info, object, old_object }
+    }
+}
+
+/// What shows in the new and the old object where they come from.
+///
+/// Read from the body once more, and only when it is needed: it is half of a stored object.
+fn evidence(body: &[u8]) -> Result<(Evidence<'_>, Evidence<'_>), Malformed> {
+    let review: Shown<'_> = serde_json::from_slice(body)?;
+    Ok((review.request.object.unwrap_or_default(), review.request.old_object.unwrap_or_default()))
+}
+
+#[derive(Deserialize)]
+struct Shown<'a> {
+    #[serde(borrow)]
+    request: ShownRequest<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ShownRequest<'a> {
+    #[serde(borrow)]
+    object: Option<Evidence<'a>>,
+    #[serde(borrow)]
+    old_object: Option<Evidence<'a>>,
 }
 
 /// Our keys that differ, with their new values.
@@ -193,7 +278,7 @@ fn changed<'w>(old: &'w Workload, new: &'w Workload) -> Vec<(&'w str, Option<&'w
     vanished.chain(set).collect()
 }
 
-/// What shows in an object where it comes from. Read only when it is needed: it is half of a stored object.
+/// What shows in an object where it comes from.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Evidence<'a> {
@@ -227,11 +312,6 @@ struct Entry<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    /// An object that is no such thing proves nothing.
-    fn read(json: &'a RawValue) -> Self {
-        serde_json::from_str(json.get()).unwrap_or_default()
-    }
-
     /// The API server writes an object's fields in one order: equal templates are equal text.
     fn template(&self) -> Option<&str> {
         self.spec.template.map(RawValue::get)
@@ -291,21 +371,23 @@ struct FieldsSpec {
 }
 
 impl Manifest {
-    /// An update owns what defaulting filled in; an apply owns what its manifest states.
-    fn behind(applied: Option<&String>, evidence: &Evidence<'_>) -> Self {
-        let applied: Applied = applied.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
-        let mut manifest = Self {
+    fn applied(last: Option<&String>) -> Self {
+        let applied: Applied = last.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+        Self {
             replicas: applied.spec.replicas.is_some(),
             annotations: applied.metadata.annotations.unwrap_or_default(),
             owned: BTreeMap::new(),
-        };
+        }
+    }
+
+    /// Adds what a server-side apply states. An update owns what defaulting filled in, too: it proves nothing.
+    fn add_owned(&mut self, evidence: &Evidence<'_>) {
         let entries = evidence.metadata.managed_fields.iter().filter(|entry| entry.operation == "Apply");
         for fields in entries.filter_map(|entry| entry.fields_v1) {
             let fields: Fields = serde_json::from_str(fields.get()).unwrap_or_default();
-            manifest.replicas |= fields.spec.replicas.is_some();
-            manifest.owned.extend(fields.metadata.annotations);
+            self.replicas |= fields.spec.replicas.is_some();
+            self.owned.extend(fields.metadata.annotations);
         }
-        manifest
     }
 
     /// A key that vanished is stated nowhere.
@@ -370,6 +452,15 @@ mod tests {
         let review = read(&leaving, Some(&deployment(ONE, 2)));
         assert!(review.deleting && !review.writes_keys());
         assert_eq!(review.workload.id.namespace.as_deref(), Some("nim"), "the request's");
+    }
+
+    #[test]
+    fn another_kind_need_not_look_like_a_workload() {
+        let mut pod = review(&json!({"spec": "none of ours"}), None);
+        let read = |review: &Value| Request::read(review.to_string().as_bytes()).and_then(Request::review);
+        assert!(matches!(read(&pod), Err(Malformed::Object(_))));
+        pod["request"]["kind"]["kind"] = json!("Pod");
+        assert!(matches!(read(&pod), Ok(None)));
     }
 
     #[test]

@@ -211,28 +211,32 @@ fn seven_mebibytes_pass_and_a_byte_more_does_not() {
     let mut connection = webhook.connect();
     let head = "POST /mutate HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     connection.send(head.as_bytes()).unwrap();
-    let chunk = [b"100000\r\n".to_vec(), vec![b' '; 1 << 20], b"\r\n".to_vec()].concat();
-    for _ in 0..8 {
-        if connection.send(&chunk).is_err() {
-            break;
-        }
-    }
+    let mebibyte = [b"100000\r\n".to_vec(), vec![b' '; 1 << 20], b"\r\n".to_vec()].concat();
+    (0..7).for_each(|_| connection.send(&mebibyte).unwrap());
+    connection.send(b"1\r\n \r\n").unwrap();
     assert_eq!(connection.receive().unwrap().status, 413, "a length that is not declared is counted");
 }
 
 #[test]
 fn what_is_too_much_at_one_time_is_sent_away() {
     let webhook = Webhook::start(Settings { in_flight_bytes: 1 << 20, ..Settings::default() }, Snapshot::default());
-    let (mut slow, mut quick) = (webhook.connect(), webhook.connect());
-    slow.send(b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1040000\r\n\r\n{").unwrap();
     let body = review(&deployment(SCALE, 2), None).to_string().into_bytes();
+    let status = || webhook.connect().post(&body).unwrap().status;
+    let slow = || {
+        let mut slow = webhook.connect();
+        slow.send(b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1040000\r\n\r\n{").unwrap();
+        thread::sleep(Duration::from_millis(50));
+        slow
+    };
     let deadline = Instant::now() + Duration::from_secs(10);
-    while quick.post(&body).unwrap().status != 429 {
+    let mut held = slow();
+    while status() != 429 {
         assert!(Instant::now() < deadline, "the slow body is never counted");
-        thread::sleep(Duration::from_millis(5));
+        // It came while the quick one was in flight, and was sent away itself.
+        held = slow();
     }
-    drop(slow);
-    while quick.post(&body).unwrap().status != 200 {
+    drop(held);
+    while status() != 200 {
         assert!(Instant::now() < deadline, "what hung up is still counted");
         thread::sleep(Duration::from_millis(5));
     }

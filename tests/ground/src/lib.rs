@@ -14,6 +14,7 @@ mod node;
 mod pki;
 mod pod_info;
 mod process;
+pub mod product;
 mod programs;
 mod prometheus;
 mod proxy;
@@ -28,7 +29,7 @@ use anyhow::Context;
 pub use audit::Write;
 pub use fleet::{Fleet, Model, Names};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-pub use namespace::{inside, play};
+pub use namespace::{inside, is_inside, play};
 pub use verbs::{Applied, Watched, eventually};
 
 use control_plane::ControlPlane;

@@ -68,7 +68,8 @@ pub fn play(options: Options, body: impl FnOnce(&Ground)) -> anyhow::Result<()> 
 
 const MISSING: &str = "unshare (util-linux) and ip (iproute2) make the namespace: install them";
 
-fn is_inside() -> bool {
+/// Says whether this process is the one inside.
+pub fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
 }
 
