@@ -166,8 +166,15 @@ impl Process {
         telemetry::register_leader(&mut self.registry, move || held.is_held());
         let nim_services = serves_nim_services(&self.client).await;
         let settings = controller::Settings { grace: self.args.grace, overdue: args.overdue };
-        let (controller, ends) =
-            Controller::new(self.client.clone(), self.platform.clone(), settings, leadership.clone(), nim_services);
+        let metrics = controller::metrics::Metrics::register(&mut self.registry);
+        let (controller, ends) = Controller::new(
+            self.client.clone(),
+            self.platform.clone(),
+            settings,
+            metrics.clone(),
+            leadership.clone(),
+            nim_services,
+        );
         let Ends { wanted, published, attaches, mut synced } = ends;
         let check = self.readiness.check("the controller's caches are synced");
         self.spawn("sync", async move {
@@ -186,14 +193,14 @@ impl Process {
             namespace: args.adapter_namespace.clone(),
             deployment: args.adapter_deployment.clone(),
             service: args.adapter_service.clone(),
+            prometheus: args.prometheus_url.as_deref().map(Prometheus::new),
             timing,
         };
-        let prometheus = args.prometheus_url.as_deref().map(Prometheus::new);
         let kept = adapter::keep(
             self.client.clone(),
             adapter,
             self.platform.clone(),
-            prometheus,
+            metrics,
             wanted,
             published,
             leadership.clone(),

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::metrics::Metrics;
 use super::roll::{Adapter, Memory, Next, Observed, Step, Timing, Trouble, Wanted, next, own_rules, trouble};
 use super::served::{self, Answer};
 use crate::hpa::FIELD_MANAGER;
@@ -48,6 +49,8 @@ pub struct Settings {
     pub deployment: String,
     /// The Service that the API services must name.
     pub service: String,
+    /// Asked before a roll, and about what is missing after it.
+    pub prometheus: Option<Prometheus>,
     pub timing: Timing,
 }
 
@@ -57,9 +60,6 @@ pub struct Published {
     pub rules: BTreeSet<String>,
     pub left_out: BTreeSet<String>,
     pub trouble: Option<Trouble>,
-    /// Bytes of the config, and times that it was rolled.
-    pub bytes: usize,
-    pub rolls: u64,
 }
 
 /// Keeps the adapter's config while the lease is held.
@@ -67,7 +67,7 @@ pub async fn keep(
     client: Client,
     settings: Settings,
     platform: Platform,
-    prometheus: Option<Prometheus>,
+    metrics: Metrics,
     wanted: watch::Receiver<Option<Wanted>>,
     published: watch::Sender<Published>,
     leadership: Leadership,
@@ -78,7 +78,7 @@ pub async fn keep(
         client,
         settings,
         platform,
-        prometheus,
+        metrics,
         observed: Observed::default(),
         versions: BTreeMap::new(),
         memory: Memory::default(),
@@ -96,7 +96,7 @@ struct Keeper {
     deployments: Api<Deployment>,
     settings: Settings,
     platform: Platform,
-    prometheus: Option<Prometheus>,
+    metrics: Metrics,
     observed: Observed,
     /// The resource versions of our maps: a write meets nobody else's.
     versions: BTreeMap<&'static str, String>,
@@ -156,6 +156,7 @@ impl Keeper {
             match self.step(&rules).await {
                 Ok(wait) => again = wait,
                 Err(error) => {
+                    self.metrics.sync_errors.inc();
                     tracing::warn!(error = format!("{error:#}"), "the adapter's config was not kept");
                     again = Some(Duration::from_secs(2));
                 }
@@ -237,9 +238,11 @@ impl Keeper {
             self.observed.adapter.as_ref().is_some_and(|adapter| adapter.reads.as_deref() == Some(CONFIG_MAP));
         // What is on trial counts once it is proved; until then what was proved before is what serves.
         let rules = self.observed.good.as_deref().filter(|_| reads_ours).map(own_rules).unwrap_or_default();
-        let bytes = self.observed.config.as_ref().map_or(0, String::len);
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.rules.set(count(rules.len()));
+        self.metrics.config_bytes.set(count(self.observed.config.as_ref().map_or(0, String::len)));
         self.published.send_if_modified(|published| {
-            let new = Published { rules, left_out: left_out.clone(), trouble, bytes, rolls: published.rolls };
+            let new = Published { rules, left_out: left_out.clone(), trouble };
             let changed = *published != new;
             *published = new;
             changed
@@ -302,7 +305,7 @@ impl Keeper {
     /// metrics that the old pod still has.
     async fn not_now(&mut self) -> Option<Duration> {
         const WAIT: Duration = Duration::from_secs(10);
-        if let Some(prometheus) = &self.prometheus
+        if let Some(prometheus) = &self.settings.prometheus
             && !prometheus.answers().await
         {
             self.tell(trouble(
@@ -346,7 +349,7 @@ impl Keeper {
         let rolled = timeout(TIMEOUT, rolled).await?.context("failed to roll the adapter")?;
         self.observed.adapter = Some(adapter(&rolled));
         self.memory.on_trial = None;
-        self.published.send_modify(|published| published.rolls += 1);
+        self.metrics.rolls.inc();
         tracing::info!(canary, "rolled the adapter");
         self.write_state(json!({ROLLED_AT: Timestamp::now().to_string()})).await?;
         Ok(Some(self.settings.timing.poll))
@@ -372,7 +375,7 @@ impl Keeper {
                 };
             }
             // Time in which Prometheus is away is nobody's failure.
-            if let Some(prometheus) = &self.prometheus
+            if let Some(prometheus) = &self.settings.prometheus
                 && !prometheus.answers().await
             {
                 self.memory.on_trial = Some((canary.to_owned(), Timestamp::now()));
@@ -394,7 +397,7 @@ impl Keeper {
     /// At least the foreign names that were listed before; of those that are missing, Prometheus must have no series:
     /// names come and go with what people run.
     async fn lists_what_it_listed(&self) -> bool {
-        let (Some(before), Some(prometheus)) = (&self.listed_before, &self.prometheus) else { return true };
+        let (Some(before), Some(prometheus)) = (&self.listed_before, &self.settings.prometheus) else { return true };
         let Some(now) = served::listed(&self.client).await.map(foreign) else { return false };
         for missing in before.difference(&now) {
             if prometheus.has_series(missing).await {

@@ -5,6 +5,7 @@
 
 pub mod adapter;
 mod attach;
+pub mod metrics;
 mod ownership;
 mod policy_status;
 mod reconcile;
@@ -35,6 +36,7 @@ use crate::nim_service::{self, NimService};
 use crate::scaling_plan::ScalingPlan;
 use crate::watch::{Seen, watch, workloads};
 use adapter::Published;
+use metrics::Metrics;
 use policy_status::Teller;
 use reconcile::{Context, Done, Job, Memo, reconcile};
 
@@ -119,6 +121,7 @@ impl Controller {
         client: Client,
         platform: Platform,
         settings: Settings,
+        metrics: Metrics,
         leadership: Leadership,
         nim_services: bool,
     ) -> (Self, Ends) {
@@ -128,7 +131,7 @@ impl Controller {
         let (synced, synced_end) = channel::channel(false);
         let controller = Self {
             index: Index::new(platform),
-            context: Arc::new(Context::new(client.clone(), leadership.clone())),
+            context: Arc::new(Context::new(client.clone(), metrics, leadership.clone())),
             settings,
             changes: changes(&client, nim_services),
             listed: BTreeSet::new(),
@@ -219,7 +222,10 @@ impl Controller {
         match change {
             Change::Workloads(kind, seen) => self.index.see_workloads(kind, seen),
             Change::Hpas(seen) => self.index.see_hpas(seen),
-            Change::Plans(seen) => self.index.see_plans(seen),
+            Change::Plans(seen) => {
+                self.index.see_plans(seen);
+                self.context.metrics().count(self.index.plans.values());
+            }
             Change::Policies(seen) => {
                 self.index.see_policies(seen);
                 self.told = None;

@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 use super::Settings;
 use super::adapter::Published;
 use super::attach::{Attachment, Question, attach, holds};
+use super::metrics::Metrics;
 use super::ownership::Standing;
 use super::report::{Deed, Facts, events, status};
 use super::served::{self, Answer};
@@ -36,6 +37,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Context {
     client: Client,
     recorder: Recorder,
+    metrics: Metrics,
     leadership: Leadership,
 }
 
@@ -80,9 +82,13 @@ pub struct Done {
 }
 
 impl Context {
-    pub fn new(client: Client, leadership: Leadership) -> Self {
+    pub fn new(client: Client, metrics: Metrics, leadership: Leadership) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, leadership }
+        Self { recorder: Recorder::new(client.clone(), reporter), client, metrics, leadership }
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     pub fn client(&self) -> Client {
@@ -101,7 +107,9 @@ pub async fn reconcile(context: Arc<Context>, job: Job) -> Done {
     let id = job.id.clone();
     let blocked = matches!(job.standing, Some(Standing::Blocked { .. }));
     let mut pass = Pass { context: &context, memo: job.memo.clone(), job: &job, deed: None };
-    let again = match pass.run().await {
+    let passed = pass.run().await;
+    context.metrics.passed(passed.is_ok());
+    let again = match passed {
         Ok(again) => {
             pass.memo.failures = 0;
             again
