@@ -184,6 +184,9 @@ pub struct InstallArgs {
     /// Where Prometheus answers, as the controller sees it.
     #[arg(long, value_name = "URL", value_parser = url)]
     pub prometheus_url: Option<String>,
+    /// What the cluster's Prometheus looks like (YAML).
+    #[arg(long, value_name = "FILE")]
+    pub platform: Option<PathBuf>,
     /// One more argument of the controller; may be repeated.
     #[arg(long = "controller-arg", value_name = "ARG", allow_hyphen_values = true, value_parser = argument)]
     pub controller_args: Vec<String>,

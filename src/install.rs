@@ -9,6 +9,7 @@ use crate::crds;
 
 /// In the order in which they are applied: what asks the webhook comes behind the webhook.
 const TEMPLATES: &[&str] = &[
+    include_str!("../deploy/install/platform.yaml"),
     include_str!("../deploy/install/controller-rbac.yaml"),
     include_str!("../deploy/install/webhook-rbac.yaml"),
     include_str!("../deploy/install/author-policy.yaml"),
@@ -21,7 +22,7 @@ const NAMESPACE: &str = include_str!("../deploy/install/namespace.yaml");
 
 /// Everything, as one stream for `kubectl apply --server-side -f -`.
 pub fn manifests(args: &InstallArgs) -> anyhow::Result<String> {
-    let values = Values::of(args);
+    let values = Values::of(args)?;
     let namespace = values.fill(NAMESPACE)?;
     let crds = crds::documents()?;
     let rest = TEMPLATES.iter().map(|template| values.fill(template)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -38,6 +39,13 @@ fn stream<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     texts.map(|text| text.strip_prefix("---\n").unwrap_or(text)).collect::<Vec<_>>().join("---\n")
 }
 
+/// The text of the platform's file, which both processes will be able to read.
+fn platform(args: &InstallArgs) -> anyhow::Result<String> {
+    let Some(file) = &args.platform else { return Ok("{}\n".to_owned()) };
+    crate::cmd::platform(Some(file))?;
+    std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))
+}
+
 /// What stands for the placeholders: `"${name}"` for a text, `${name}` for a word, a line `# ${name}` for items of a list.
 struct Values {
     scalars: BTreeMap<&'static str, String>,
@@ -45,7 +53,7 @@ struct Values {
 }
 
 impl Values {
-    fn of(args: &InstallArgs) -> Self {
+    fn of(args: &InstallArgs) -> anyhow::Result<Self> {
         let failure_policy = match args.failure_policy {
             FailurePolicy::Ignore => "Ignore",
             FailurePolicy::Fail => "Fail",
@@ -58,16 +66,17 @@ impl Values {
             ("adapter-deployment", &args.adapter_deployment),
             ("adapter-config-map", &args.adapter_config_map),
             ("failure-policy", failure_policy),
+            ("platform", &platform(args)?),
             ("replicas", &args.replicas.to_string()),
         ];
         let prometheus = args.prometheus_url.iter().map(|url| format!("--prometheus-url={url}"));
-        Self {
+        Ok(Self {
             scalars: scalars.map(|(name, value)| (name, value.to_owned())).into(),
             lists: BTreeMap::from([
                 ("controller-args", prometheus.chain(args.controller_args.iter().cloned()).collect()),
                 ("webhook-args", args.webhook_args.clone()),
             ]),
-        }
+        })
     }
 
     /// Fails on a placeholder that nothing stands for: a mistake in a template.
