@@ -35,7 +35,7 @@ pub struct WebhookArgs {
     /// Where the API server reaches POST /mutate.
     #[arg(long, default_value = "0.0.0.0:8443", value_name = "ADDRESS")]
     pub bind: SocketAddr,
-    /// How long requests in flight may take at the end, and how long new ones are still taken.
+    /// How long the end may take; in its first half new requests are still taken.
     #[arg(long, default_value = "10s", value_parser = duration)]
     pub drain: Duration,
 }

@@ -107,8 +107,11 @@ impl Case<'_> {
     fn resets(&self, was: u32, ending: Option<Ending>) -> bool {
         let (up_or_down, between) = (was != self.new, was != 0 && self.new != 0);
         let active = self.hpas.iter().any(|hpa| hpa.active == Some(true));
+        // Where `paused` leaves the HPA no choice, the request says what the HPA will do.
+        let held = self.plan.map(Plan::bounds).is_some_and(|range| (range.min, range.max) == (self.new, self.new));
         // An HPA that sees no metric adds nothing back: what it had chosen is all there is. More may be just what helps.
-        up_or_down && between && !self.hpas.is_empty() && (active || ending.is_some() || self.new < was)
+        let undoes = !self.hpas.is_empty() && (active || ending.is_some() || self.new < was);
+        up_or_down && between && !held && undoes
     }
 
     fn ending(&self, old: &Workload, now: Attach) -> Option<Ending> {
@@ -310,6 +313,20 @@ mod tests {
         for (was, new) in [(0, 5), (5, 0)] {
             assert_eq!(guarded(&update(("1..8", was), ("1..8", new)), &[hpa(Some(true))]), NOTHING);
         }
+    }
+
+    #[test]
+    fn replicas_that_are_held_are_what_the_hpa_will_choose() {
+        let held = |count: u32| {
+            let mut review = update(("1..8", 3), ("1..8", count));
+            let keys = [("scale", "1..8"), ("paused", "1")].map(|(key, value)| (format!("nimscale.dev/{key}"), value));
+            let keys = keys.map(|(key, value)| (key, value.to_owned())).into_iter().collect();
+            let held = Workload::stored(review.workload.id.clone(), &keys);
+            review.workload.annotations = held.annotations;
+            review
+        };
+        assert_eq!(guarded(&held(1), &[hpa(Some(true))]), NOTHING);
+        assert_eq!(guarded(&held(2), &[hpa(Some(true))]).0, Some(3), "another number is none of the HPA's");
     }
 
     #[test]

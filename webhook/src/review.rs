@@ -324,6 +324,8 @@ struct Manifest {
     replicas: bool,
     /// The annotations that `kubectl apply` applied last.
     annotations: BTreeMap<String, String>,
+    /// The annotations, as `f:KEY`, that are as `kubectl apply` left them; `None` where nothing shows that.
+    untouched: Option<BTreeMap<String, IgnoredAny>>,
     /// The annotations that a server-side apply owns, as `f:KEY`.
     owned: BTreeMap<String, IgnoredAny>,
 }
@@ -376,25 +378,35 @@ impl Manifest {
         Self {
             replicas: applied.spec.replicas.is_some(),
             annotations: applied.metadata.annotations.unwrap_or_default(),
+            untouched: None,
             owned: BTreeMap::new(),
         }
     }
 
-    /// Adds what a server-side apply states. An update owns what defaulting filled in, too: it proves nothing.
+    /// Adds what a server-side apply states. An update owns what defaulting filled in, too: of it only the annotations
+    /// that are as `kubectl apply` left them say something.
     fn add_owned(&mut self, evidence: &Evidence<'_>) {
-        let entries = evidence.metadata.managed_fields.iter().filter(|entry| entry.operation == "Apply");
-        for fields in entries.filter_map(|entry| entry.fields_v1) {
-            let fields: Fields = serde_json::from_str(fields.get()).unwrap_or_default();
-            self.replicas |= fields.spec.replicas.is_some();
-            self.owned.extend(fields.metadata.annotations);
+        for Entry { operation, fields_v1 } in &evidence.metadata.managed_fields {
+            let fields: Fields =
+                fields_v1.and_then(|fields| serde_json::from_str(fields.get()).ok()).unwrap_or_default();
+            let annotations = fields.metadata.annotations;
+            if operation == "Apply" {
+                self.replicas |= fields.spec.replicas.is_some();
+                self.owned.extend(annotations);
+            } else if annotations.contains_key(&format!("f:{LAST_APPLIED}")) {
+                self.untouched.get_or_insert_default().extend(annotations);
+            }
         }
     }
 
-    /// A key that vanished is stated nowhere.
+    /// A key that vanished is stated nowhere. One that an undo brought back is the undo's own, even if the manifest that
+    /// was applied last, and undone since, says the same.
     fn states(&self, key: &str, value: Option<&str>) -> bool {
+        let field = format!("f:{key}");
         value.is_some_and(|value| {
-            self.annotations.get(key).is_some_and(|applied| applied == value)
-                || self.owned.contains_key(&format!("f:{key}"))
+            let applied = self.annotations.get(key).is_some_and(|applied| applied == value);
+            applied && self.untouched.as_ref().is_none_or(|untouched| untouched.contains_key(&field))
+                || self.owned.contains_key(&field)
         })
     }
 }
@@ -484,6 +496,18 @@ mod tests {
         let by_helm = |operation| owned(other_template(deployment(TWO, 2)), operation, fields.clone());
         assert!(!undo(&deployment(ONE, 2), &by_helm("Apply")));
         assert!(undo(&deployment(ONE, 2), &by_helm("Update")), "an update states nothing for sure");
+    }
+
+    #[test]
+    fn an_undo_of_an_undo_brings_back_what_was_applied_last() {
+        // The live manifest is the one that was undone, and the keys are its own again.
+        let again = applied(other_template(deployment(TWO, 2)));
+        let left_by_apply = |keys: &[&str]| {
+            let keys: Value = keys.iter().map(|key| (format!("f:{key}"), json!({}))).collect();
+            owned(again.clone(), "Update", json!({"f:metadata": {"f:annotations": keys}}))
+        };
+        assert!(undo(&deployment(ONE, 2), &left_by_apply(&[LAST_APPLIED])));
+        assert!(!undo(&deployment(ONE, 2), &left_by_apply(&[LAST_APPLIED, "nimscale.dev/keep"])));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum_server::Handle;
@@ -50,7 +51,8 @@ pub struct Settings {
     pub body: Duration,
     /// How long an HPA outlives the keys of its workload.
     pub grace: Duration,
-    /// How long requests in flight may take to finish after the shutdown began.
+    /// How long the end may take. In its first half what is new is still taken: that this server ends reaches an API
+    /// server later than the server itself.
     pub drain: Duration,
 }
 
@@ -68,7 +70,7 @@ impl Default for Settings {
     }
 }
 
-/// Serves `POST /mutate` until the shutdown; then finishes what is in flight and refuses what is new.
+/// Serves `POST /mutate` until the shutdown, and lets its clients go elsewhere: each connection ends with its next answer.
 pub async fn serve(
     listener: TcpListener,
     certificates: Arc<Certificates>,
@@ -84,7 +86,13 @@ pub async fn serve(
         memo: Memo::default(),
         in_flight: Arc::new(Semaphore::new(settings.in_flight_bytes.min(Semaphore::MAX_PERMITS))),
         cores: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get))),
+        ending: AtomicBool::new(false),
     });
+    let ends = Arc::clone(&admission);
+    let shutdown = async move {
+        shutdown.await;
+        ends.ending.store(true, Ordering::Relaxed);
+    };
     let app = Router::new()
         .route("/mutate", post(mutate))
         .layer(DefaultBodyLimit::max(settings.body_bytes))
@@ -117,7 +125,11 @@ async fn run(
         ended = &mut serving => return ended,
         () = shutdown => {}
     }
-    handle.graceful_shutdown(Some(settings.drain));
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = tokio::time::sleep(settings.drain / 2) => {}
+    }
+    handle.graceful_shutdown(Some(settings.drain / 2));
     serving.await
 }
 
@@ -131,11 +143,13 @@ struct Admission {
     in_flight: Arc<Semaphore>,
     /// Judgements off the place where they were read.
     cores: Arc<Semaphore>,
+    /// The shutdown has begun.
+    ending: AtomicBool,
 }
 
 async fn mutate(State(admission): State<Arc<Admission>>, request: Request) -> Response {
     let started = Instant::now();
-    match judged(&admission, request).await {
+    let mut response = match judged(&admission, request).await {
         Ok(answer) => {
             admission.metrics.answered(&answer, started.elapsed());
             let Answer { body, outcome, operation, dry_run, workload, codes } = answer;
@@ -147,7 +161,12 @@ async fn mutate(State(admission): State<Arc<Admission>>, request: Request) -> Re
             tracing::info!(%refusal, "refused");
             refusal.into_response()
         }
+    };
+    // A connection that we closed by ourselves might carry a request already, and the API server sends none twice.
+    if admission.ending.load(Ordering::Relaxed) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    response
 }
 
 async fn judged(admission: &Arc<Admission>, request: Request) -> Result<Answer, Refusal> {

@@ -333,24 +333,32 @@ fn leaf_shown(webhook: &Webhook, body: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn the_shutdown_finishes_what_is_in_flight_and_refuses_what_is_new() {
-    let mut webhook = start(Snapshot::default());
+fn the_shutdown_lets_clients_go_and_then_finishes_what_is_in_flight() {
+    let settings = Settings { drain: Duration::from_secs(4), ..Settings::default() };
+    let mut webhook = Webhook::start(settings, Snapshot::default());
     let body = review(&deployment(SCALE, 2), None).to_string().into_bytes();
     let (mut in_flight, mut idle) = (webhook.connect(), webhook.connect());
-    assert_eq!(idle.post(&body).unwrap().status, 200);
+    for _ in 0..2 {
+        assert_eq!(idle.post(&body).unwrap().status, 200);
+    }
+    webhook.stop();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let stays = |mut connection: Connection| {
+        assert_eq!(connection.post(&body).unwrap().status, 200, "new connections are still taken");
+        connection.post(&body).is_ok()
+    };
+    while stays(webhook.connect()) {
+        assert!(Instant::now() < deadline, "connections are kept");
+    }
+    assert_eq!(idle.post(&body).unwrap().status, 200, "whoever is connected is answered");
+    assert!(idle.post(&body).is_err(), "once");
     let whole = request(&body);
     let (begun, rest) = whole.split_at(whole.len() - 100);
     in_flight.send(begun).unwrap();
-    // The server has seen it when it has answered a later one.
-    assert_eq!(webhook.connect().post(&body).unwrap().status, 200);
-    thread::sleep(Duration::from_millis(50));
-    webhook.stop();
-    let deadline = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(webhook.address).is_ok() {
         assert!(Instant::now() < deadline, "new connections are still taken");
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(idle.post(&body).is_err(), "an idle connection is closed");
     in_flight.send(rest).unwrap();
     assert_eq!(in_flight.receive().unwrap().status, 200);
     webhook.ended().unwrap();

@@ -18,6 +18,11 @@ impl Ground {
         self.signal(namespace, prefix, Signal::Kill);
     }
 
+    /// Asks the programs to end (SIGTERM), and nobody else to take note: the node starts them again.
+    pub fn terminate(&self, namespace: &str, prefix: &str) {
+        self.signal(namespace, prefix, Signal::Terminate);
+    }
+
     /// Stops the programs where they are (SIGSTOP). Their liveness is not asked: a cluster gives them half a minute.
     pub fn freeze(&self, namespace: &str, prefix: &str) {
         self.signal(namespace, prefix, Signal::Freeze);

@@ -24,6 +24,7 @@ struct Running {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     Kill,
+    Terminate,
     Freeze,
     Thaw,
 }
@@ -62,6 +63,7 @@ impl Programs {
         for running in of(&mut self.lock(), namespace, prefix) {
             running.process.signal(match signal {
                 Signal::Kill => "KILL",
+                Signal::Terminate => "TERM",
                 Signal::Freeze => "STOP",
                 Signal::Thaw => "CONT",
             });
