@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nimscale_rules::compile::{Compiled, compile};
 use nimscale_rules::emit::adapter::{Rule, rule};
-use nimscale_rules::findings::Finding;
+use nimscale_rules::findings::{Code, Finding};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::{Book, Policies, Spec};
 use nimscale_rules::presets;
@@ -32,6 +32,13 @@ pub struct Entry {
     /// With the annotations that count: an operator's workload has its owner's.
     pub workload: Workload,
     pub compiled: Compiled,
+}
+
+impl Entry {
+    /// The policy that it names is gone, which takes nothing away: it stays as it was until the policy is back.
+    pub fn policy_is_gone(&self) -> bool {
+        self.compiled.findings.iter().any(|finding| finding.code == Code::Ns0222)
+    }
 }
 
 /// A ScalingPlan as the API has it: only compared with what would be written, never a source of what is wanted.

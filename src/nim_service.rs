@@ -1,10 +1,20 @@
 //! What is read of a NIMService: its own annotations, and whether it scales by itself.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Resource;
+use kube::api::Api;
+use kube::runtime::watcher;
+use kube::{Client, Resource};
 use serde::Deserialize;
+use tokio::time::{sleep, timeout};
+
+use crate::watch::{Seen, watch};
+
+/// How often a cluster without the kind is asked for it: NIM Operator may be installed later.
+const ASK_EVERY: Duration = Duration::from_secs(10);
 
 /// A NIMService of NVIDIA's NIM Operator, trimmed.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,9 +28,26 @@ pub struct NimService {
     pub scales: bool,
 }
 
+/// Whether the cluster has the kind.
+pub async fn are_served(client: &Client) -> bool {
+    let asked = timeout(Duration::from_secs(10), client.list_api_group_resources("apps.nvidia.com/v1alpha1")).await;
+    asked.is_ok_and(|served| served.is_ok_and(|list| list.resources.iter().any(|one| one.name == "nimservices")))
+}
+
+/// All NIMServices, from when the cluster has the kind.
+pub fn watch_all(client: Client) -> impl Stream<Item = Seen<NimService>> {
+    let served = async move {
+        while !are_served(&client).await {
+            sleep(ASK_EVERY).await;
+        }
+        watch(Api::<Object>::all(client), watcher::Config::default(), Object::trimmed)
+    };
+    futures::stream::once(served).flatten()
+}
+
 /// The object as the API writes it.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Object {
+struct Object {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: Spec,
@@ -40,7 +67,7 @@ struct Scale {
 }
 
 impl Object {
-    pub fn trimmed(self) -> NimService {
+    fn trimmed(self) -> NimService {
         NimService {
             namespace: self.metadata.namespace.unwrap_or_default(),
             name: self.metadata.name.unwrap_or_default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use axum::http::header::USER_AGENT;
 use futures::FutureExt;
 use kube::{Client, Config};
 use nimscale_rules::platform::Platform;
@@ -27,7 +28,7 @@ use crate::telemetry::{self, Anchor, Metrics};
 /// The Secret of the webhook's certificates, its configuration, and the lease of the controllers.
 pub const SECRET: &str = "nimscale-webhook-tls";
 pub const CONFIGURATION: &str = "nimscale";
-const LEASE: &str = "nimscale-controller";
+pub const LEASE: &str = "nimscale-controller";
 /// The Service of the webhook: its name is in the certificate.
 const SERVICE: &str = "nimscale-webhook";
 
@@ -82,6 +83,9 @@ async fn processes(
     let mut config = Config::infer().await.context("failed to find the cluster")?;
     // A watch ends by itself after 290 s: a connection that is silent for longer is a dead one.
     config.read_timeout = Some(Duration::from_secs(295));
+    // Two pods write as one account: the audit log tells them apart by this.
+    let agent = format!("nimscale/{} ({})", env!("CARGO_PKG_VERSION"), args.pod);
+    config.headers.push((USER_AGENT, agent.parse().context("--pod is no name of a pod")?));
     let client = Client::try_from(config).context("failed to make a client")?;
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -164,7 +168,7 @@ impl Process {
         let (leadership, released) = lease::run(self.client.clone(), self.metrics.calls.clone(), lease, writers_ended);
         let held = leadership.clone();
         telemetry::register_leader(&mut self.registry, move || held.is_held());
-        let nim_services = serves_nim_services(&self.client).await;
+        let nim_services = crate::nim_service::are_served(&self.client).await;
         let settings = controller::Settings { grace: self.args.grace, overdue: args.overdue };
         let metrics = controller::metrics::Metrics::register(&mut self.registry);
         let (controller, ends) = Controller::new(
@@ -292,11 +296,4 @@ fn listen(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(address).with_context(|| format!("failed to listen on {address}"))?;
     listener.set_nonblocking(true).context("failed to listen")?;
     Ok(listener)
-}
-
-/// NIM Operator's kinds are watched only where they are served.
-async fn serves_nim_services(client: &Client) -> bool {
-    let asked = client.list_api_group_resources("apps.nvidia.com/v1alpha1");
-    let served = tokio::time::timeout(Duration::from_secs(10), asked).await;
-    served.is_ok_and(|served| served.is_ok_and(|list| list.resources.iter().any(|one| one.name == "nimservices")))
 }

@@ -1,5 +1,6 @@
 //! Ask Prometheus itself, where the controller is told where it is: whether it answers, and what it has.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -23,11 +24,15 @@ impl Prometheus {
         self.ask("query", "query", "vector(1)").await.is_some()
     }
 
-    /// Whether a series of this name was scraped lately.
-    pub async fn has_series(&self, name: &str) -> bool {
-        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
-        let found = self.ask("query", "query", &format!("count({{__name__=\"{quoted}\"}})")).await;
-        found.is_some_and(|result| result.as_array().is_some_and(|result| !result.is_empty()))
+    /// The names of the series that a selector has lately found; none where Prometheus does not say.
+    pub async fn series_of(&self, selector: &str) -> BTreeSet<String> {
+        #[derive(Deserialize)]
+        struct Series {
+            metric: BTreeMap<String, String>,
+        }
+        let found = self.ask("query", "query", &format!("group by (__name__) ({selector})")).await;
+        let found = found.and_then(|result| serde_json::from_value::<Vec<Series>>(result).ok()).unwrap_or_default();
+        found.into_iter().filter_map(|mut series| series.metric.remove("__name__")).collect()
     }
 
     async fn ask(&self, path: &str, key: &'static str, value: &str) -> Option<serde_json::Value> {

@@ -32,7 +32,7 @@ pub struct ScalingPlan {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Status {
-    /// The generation of the workload that was read.
+    /// The generation of the workload when this was written. Every step of the HPA makes a new one, which is no news.
     pub observed_generation: i64,
     pub workload: WorkloadRef,
     /// The HPA, once there is one.
@@ -130,10 +130,10 @@ impl Status {
         self.conditions.iter().find(|condition| condition.type_ == type_)
     }
 
-    /// True when nothing but times differs: those alone are no reason to write.
+    /// True when nothing but times and the generation differs: those alone are no reason to write.
     pub fn says_the_same(&self, other: &Self) -> bool {
         let timeless = |status: &Self| {
-            let mut status = status.clone();
+            let mut status = Self { observed_generation: 0, ..status.clone() };
             for condition in &mut status.conditions {
                 condition.last_transition_time.clear();
             }

@@ -7,13 +7,14 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use cluster::{condition, config, installed, nimscale, options, rolls};
-use nimscale_ground::{Ground, eventually, inside};
+use nimscale_ground::scenario::NIM;
+use nimscale_ground::{Ground, Options, eventually, inside};
 
 const NAME: &str = "meta-llama3-8b-instruct";
 
 /// The NIM of the examples with other annotations, one a line; down as fast as it goes.
 fn nim(annotations: &str) -> String {
-    let (head, rest) = nimscale_ground::scenario::NIM.split_once("  annotations:\n").expect("it has annotations");
+    let (head, rest) = NIM.split_once("  annotations:\n").expect("it has annotations");
     let (_, tail) = rest.split_once("spec:\n").expect("it has a spec");
     format!("{head}  annotations:\n    nimscale.dev/behavior: \"down 2/2s after 0s\"\n{annotations}spec:\n{tail}")
 }
@@ -36,12 +37,36 @@ fn one_annotation() {
     });
 }
 
+#[test]
+#[ignore = "takes 19 minutes: the windows of `balanced` are real seconds; run it with --ignored --nocapture"]
+fn one_annotation_in_real_time() {
+    let (hpa_sync, start_up) = (Duration::from_secs(15), Duration::from_secs(20));
+    inside("one_annotation_in_real_time", Options { hpa_sync, start_up, ..options() }, |ground| {
+        installed(ground, &[]);
+        ground.fleet.total("gpu_cache_usage_perc", 0.009);
+        ground.apply(NIM);
+        sees_a_value(ground);
+        let mut watch = ground.kubectl_command().args(["get", "hpa", "-n", "nim", "-w"]).spawn().expect("kubectl runs");
+        for quiet in [0.009, 0.008, 0.001, 0.033, 0.056, 0.039] {
+            ground.fleet.total("gpu_cache_usage_perc", quiet);
+            sleep(Duration::from_secs(20));
+        }
+        assert_eq!(ground.replicas("deployment", "nim", NAME), 1, "a quiet NIM stays alone");
+        ground.fleet.total("gpu_cache_usage_perc", 0.208);
+        ground.scales_within(Duration::from_secs(120), "deployment", "nim", NAME, 3);
+        sleep(Duration::from_secs(40));
+        ground.fleet.total("gpu_cache_usage_perc", 0.293);
+        sleep(Duration::from_secs(60));
+        assert_eq!(ground.replicas("deployment", "nim", NAME), 3, "a third each is under the target");
+        ground.fleet.total("gpu_cache_usage_perc", 0.007);
+        ground.scales_within(Duration::from_secs(1500), "deployment", "nim", NAME, 1);
+        watch.kill().and_then(|()| watch.wait()).expect("kubectl runs still");
+    });
+}
+
 /// 1 → 3 → 1, by the post's values.
 fn up_and_back(ground: &Ground) {
-    eventually("the HPA is there and sees a value", || {
-        let hpa = ground.get("hpa", "nim", &format!("{NAME}-nimscale"));
-        hpa["status"]["currentMetrics"][0].is_object()
-    });
+    sees_a_value(ground);
     for quiet in [0.008, 0.033, 0.056] {
         ground.fleet.total("gpu_cache_usage_perc", quiet);
         sleep(Duration::from_secs(1));
@@ -51,4 +76,12 @@ fn up_and_back(ground: &Ground) {
     ground.scales_to("deployment", "nim", NAME, 3);
     ground.fleet.total("gpu_cache_usage_perc", 0.007);
     ground.scales_to("deployment", "nim", NAME, 1);
+}
+
+fn sees_a_value(ground: &Ground) {
+    eventually("the HPA is there and sees a value", || {
+        let hpa = ground.get("hpa", "nim", &format!("{NAME}-nimscale"));
+        // A metric that was not read is an object, too.
+        hpa["status"]["currentMetrics"][0]["pods"]["current"]["averageValue"].is_string()
+    });
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
@@ -15,10 +16,11 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::cli::UninstallArgs;
-use crate::controller::adapter::{CHECKSUM, STATE_MAP};
+use crate::controller::adapter::{CHECKSUM, STATE_MAP, adapter};
 use crate::hpa::{FIELD_MANAGER, Hpa};
 use crate::install;
 use crate::output::{Exit, talk};
+use crate::processes::{LEASE, SECRET};
 use crate::scaling_plan::ScalingPlan;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -28,6 +30,7 @@ pub fn run(args: &UninstallArgs) -> anyhow::Result<Exit> {
     super::in_cluster(async |client, _| {
         let cluster = Cluster { client, args };
         cluster.delete_installed().await?;
+        cluster.delete_made().await?;
         if args.keep {
             talk("kept: the HPAs, and the rules in the adapter; kubectl delete hpa takes one away");
         } else {
@@ -35,7 +38,11 @@ pub fn run(args: &UninstallArgs) -> anyhow::Result<Exit> {
             cluster.delete_hpas().await?;
             cluster.restore_adapter().await?;
         }
-        talk("left: the CRDs (nimscale install --crds | kubectl delete -f -), and the namespace if others use it");
+        talk("left: the CRDs (nimscale install --crds | kubectl delete -f -)");
+        talk(&format!(
+            "left: the namespace, which others may use (kubectl delete namespace {})",
+            args.install.namespace
+        ));
         Ok(())
     })?;
     Ok(Exit::Done)
@@ -47,7 +54,8 @@ struct Cluster<'a> {
 }
 
 impl Cluster<'_> {
-    /// Deletes what `install` printed, last things first, but for the definitions and what the kept HPAs live by.
+    /// Deletes what `install` printed, last things first, but for the definitions, and the namespace with whatever else is
+    /// in it.
     async fn delete_installed(&self) -> anyhow::Result<()> {
         let text = install::manifests(&self.args.install)?;
         let mut objects = Vec::new();
@@ -56,7 +64,11 @@ impl Cluster<'_> {
             let of = |key: &str| object[key].as_str().unwrap_or_default().to_owned();
             let named = |key: &str| object["metadata"][key].as_str().map(str::to_owned);
             let (api_version, kind) = (of("apiVersion"), of("kind"));
-            let Some(name) = named("name").filter(|_| kind != "CustomResourceDefinition") else { continue };
+            let Some(name) =
+                named("name").filter(|_| !matches!(kind.as_str(), "CustomResourceDefinition" | "Namespace"))
+            else {
+                continue;
+            };
             objects.push((api_version, kind, named("namespace"), name));
         }
         // The last that was applied asks the webhook: it goes first.
@@ -74,6 +86,16 @@ impl Cluster<'_> {
                 self.gone(&api, name).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Deletes what the controller made for itself.
+    async fn delete_made(&self) -> anyhow::Result<()> {
+        let namespace = &self.args.install.namespace;
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        deleted(timeout(TIMEOUT, secrets.delete(SECRET, &DeleteParams::default())).await?)?;
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), namespace);
+        deleted(timeout(TIMEOUT, leases.delete(LEASE, &DeleteParams::default())).await?)?;
         Ok(())
     }
 
@@ -120,33 +142,44 @@ impl Cluster<'_> {
         let version = map.resource_version();
         let text = map.data.and_then(|mut data| data.remove(CONFIG_KEY)).unwrap_or_default();
         let parts = base::split(&text).context("the adapter's config does not load: take our rules out by hand")?;
-        if parts.own.is_empty() {
-            return Ok(());
-        }
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        let restored = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "resourceVersion": version},
-            "data": {CONFIG_KEY: parts.foreign},
-        });
-        timeout(TIMEOUT, maps.patch(CONFIG_MAP, &params, &Patch::Apply(&restored)))
-            .await?
-            .context("failed to write")?;
-        deleted(timeout(TIMEOUT, maps.delete(STATE_MAP, &DeleteParams::default())).await?)?;
-        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        let name = &self.args.install.adapter_deployment;
-        if timeout(TIMEOUT, deployments.get_opt(name)).await??.is_some() {
-            let roll = json!({
-                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
-                "spec": {"template": {"metadata": {"annotations": {CHECKSUM: "uninstalled"}}}},
+        if !parts.own.is_empty() {
+            let restored = json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "resourceVersion": version},
+                "data": {CONFIG_KEY: parts.foreign},
             });
-            timeout(TIMEOUT, deployments.patch(name, &params, &Patch::Apply(&roll)))
-                .await?
-                .context("failed to roll")?;
+            let written = timeout(TIMEOUT, maps.patch(CONFIG_MAP, &params, &Patch::Apply(&restored))).await?;
+            written.with_context(|| format!("failed to write {namespace}/{CONFIG_MAP}"))?;
         }
+        deleted(timeout(TIMEOUT, maps.delete(STATE_MAP, &DeleteParams::default())).await?)?;
+        self.roll_adapter(&params).await?;
         talk(&format!("took {} rules out of {namespace}/{CONFIG_MAP}; all others are as they were", parts.own.len()));
         Ok(())
     }
+
+    async fn roll_adapter(&self, params: &PatchParams) -> anyhow::Result<()> {
+        let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.args.install.adapter_namespace);
+        let name = &self.args.install.adapter_deployment;
+        let Some(deployment) = timeout(TIMEOUT, deployments.get_opt(name)).await?? else { return Ok(()) };
+        let adapter = adapter(&deployment);
+        if adapter.reads.as_deref() != Some(CONFIG_MAP) || adapter.rolled_to.as_deref() == Some(UNINSTALLED) {
+            return Ok(());
+        }
+        if !adapter.keeps_serving {
+            talk(&format!("{name} was not rolled: its strategy stops every pod; its next start drops our rules"));
+            return Ok(());
+        }
+        let roll = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {"template": {"metadata": {"annotations": {CHECKSUM: UNINSTALLED}}}},
+        });
+        let rolled = timeout(TIMEOUT, deployments.patch(name, params, &Patch::Apply(&roll))).await?;
+        rolled.map(drop).with_context(|| format!("failed to roll {name}"))
+    }
 }
+
+/// The value of our checksum once nothing of ours is in the config.
+const UNINSTALLED: &str = "uninstalled";
 
 /// False when it was not there: an uninstall that was cut short can be run again.
 fn deleted<T>(answer: kube::Result<T>) -> anyhow::Result<bool> {

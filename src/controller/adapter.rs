@@ -13,14 +13,16 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use nimscale_rules::emit::adapter::{CONFIG_KEY, CONFIG_MAP};
-use nimscale_rules::emit::base::PREFIX;
+use nimscale_rules::emit::base::{Maker, PREFIX, foreign_makers};
 use nimscale_rules::platform::Platform;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::metrics::Metrics;
-use super::roll::{Adapter, Memory, Next, Observed, Step, Timing, Trouble, Wanted, next, own_rules, trouble};
+use super::roll::{
+    Adapter, MOST_BYTES, Memory, Next, Observed, Step, Timing, Trouble, Wanted, lasts, next, own_rules, trouble,
+};
 use super::served::{self, Answer};
 use crate::hpa::FIELD_MANAGER;
 use crate::lease::Leadership;
@@ -29,9 +31,13 @@ use crate::watch::{Seen, named, watch};
 
 /// Where our own memory of the adapter's config is kept.
 pub const STATE_MAP: &str = "nimscale-adapter-state";
+/// Stands for the adapter's Deployment among the versions.
+const ADAPTER: &str = "adapter";
 const GOOD: &str = "good.yaml";
 const IMPORTED: &str = "imported.yaml";
 const ROLLED_AT: &str = "rolled-at";
+/// What a roll was taken back from: it may hold what others wrote last.
+const REFUSED: &str = "refused.yaml";
 
 /// The annotation of the adapter's pod template that makes it roll: a key outside of our domain, as a chart's own.
 pub const CHECKSUM: &str = "checksum/nimscale-config";
@@ -39,8 +45,14 @@ pub const CHECKSUM: &str = "checksum/nimscale-config";
 /// No call may hang a loop.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the API services are looked at when nothing else happens.
-const ROUTES_EVERY: Duration = Duration::from_secs(300);
+/// How often everything is looked at when nothing happens.
+const LOOK_EVERY: Duration = Duration::from_secs(300);
+
+/// How long to wait for what others must put right.
+const HINDERED: Duration = Duration::from_secs(10);
+
+/// The versions of the metrics API that there may be.
+const API_SERVICES: [&str; 2] = ["v1beta1.custom.metrics.k8s.io", "v1beta2.custom.metrics.k8s.io"];
 
 /// Where the adapter is.
 #[derive(Clone, Debug)]
@@ -80,10 +92,12 @@ pub async fn keep(
         platform,
         metrics,
         observed: Observed::default(),
+        refused: None,
         versions: BTreeMap::new(),
         memory: Memory::default(),
         listed_before: None,
-        routes: None,
+        services: BTreeMap::new(),
+        hindrance: None,
         published,
         leadership,
     };
@@ -98,12 +112,16 @@ struct Keeper {
     platform: Platform,
     metrics: Metrics,
     observed: Observed,
-    /// The resource versions of our maps: a write meets nobody else's.
+    refused: Option<String>,
+    /// The resource versions of our maps, so that a write meets nobody else's, and of the adapter.
     versions: BTreeMap<&'static str, String>,
     memory: Memory,
     /// The foreign names that were listed before the roll on trial.
     listed_before: Option<BTreeSet<String>>,
-    routes: Option<(tokio::time::Instant, Result<(), Trouble>)>,
+    /// The API services that there are, and where they lead: namespace and name of a Service.
+    services: BTreeMap<&'static str, (String, String)>,
+    /// Why what was decided has to wait.
+    hindrance: Option<Trouble>,
     published: watch::Sender<Published>,
     leadership: Leadership,
 }
@@ -113,7 +131,11 @@ enum Change {
     Config(Option<ConfigMap>),
     State(Option<ConfigMap>),
     Adapter(Option<Box<Deployment>>),
+    Service(usize, Option<APIService>),
 }
+
+/// What must have been seen before anything is done.
+const SOURCES: usize = 3 + API_SERVICES.len();
 
 impl Keeper {
     async fn run(&mut self, mut wanted: watch::Receiver<Option<Wanted>>) {
@@ -128,8 +150,13 @@ impl Keeper {
         let state = watch(self.maps.clone(), named(STATE_MAP), |map| map).map(|seen| Change::State(one(seen)));
         let adapter = watch(self.deployments.clone(), named(&self.settings.deployment), Box::new)
             .map(|seen| Change::Adapter(one(seen)));
-        let mut changes = futures::stream::select_all([config.boxed(), state.boxed(), adapter.boxed()]);
-        let mut known = [false; 3];
+        let mut streams = vec![config.boxed(), state.boxed(), adapter.boxed()];
+        for (i, name) in API_SERVICES.into_iter().enumerate() {
+            let services = watch(Api::<APIService>::all(self.client.clone()), named(name), |service| service);
+            streams.push(services.map(move |seen| Change::Service(i, one(seen))).boxed());
+        }
+        let mut changes = futures::stream::select_all(streams);
+        let mut known = [false; SOURCES];
         let mut again: Option<Duration> = None;
         loop {
             tokio::select! {
@@ -146,7 +173,7 @@ impl Keeper {
                     sleep(self.settings.timing.settle).await;
                 }
                 () = self.leadership.changed() => self.memory = Memory::default(),
-                () = sleep(again.unwrap_or(ROUTES_EVERY)) => {}
+                () = sleep(again.unwrap_or(LOOK_EVERY)) => {}
             }
             again = None;
             let rules = wanted.borrow_and_update().clone();
@@ -164,26 +191,68 @@ impl Keeper {
         }
     }
 
-    fn see(&mut self, change: Change, known: &mut [bool; 3]) {
+    /// True for an answer to a former write of ours that a watch brings later than the answer to the last one.
+    fn is_stale(&self, what: &'static str, version: Option<&str>) -> bool {
+        // They are revisions of etcd, which grow; where they are none, what comes is believed.
+        let number = |version: &str| version.parse::<u64>().ok();
+        let known = self.versions.get(what).and_then(|known| number(known));
+        version.and_then(number).is_some_and(|version| known.is_some_and(|known| version < known))
+    }
+
+    fn see(&mut self, change: Change, known: &mut [bool; SOURCES]) {
         let text =
             |map: &Option<ConfigMap>, key: &str| map.as_ref().and_then(|map| map.data.as_ref()?.get(key).cloned());
         let version = |map: &Option<ConfigMap>| map.as_ref().and_then(ResourceExt::resource_version);
         match change {
             Change::Config(map) => {
                 known[0] = true;
+                if self.is_stale(CONFIG_MAP, version(&map).as_deref()) {
+                    return;
+                }
                 self.observed.config = text(&map, CONFIG_KEY);
                 self.set_version(CONFIG_MAP, version(&map));
             }
             Change::State(map) => {
                 known[1] = true;
+                if self.is_stale(STATE_MAP, version(&map).as_deref()) {
+                    return;
+                }
                 self.observed.good = text(&map, GOOD);
                 self.observed.imported = text(&map, IMPORTED);
+                self.refused = text(&map, REFUSED);
                 self.observed.rolled_at = text(&map, ROLLED_AT).and_then(|at| at.parse().ok());
                 self.set_version(STATE_MAP, version(&map));
             }
             Change::Adapter(deployment) => {
                 known[2] = true;
-                self.observed.adapter = deployment.as_deref().map(adapter);
+                let version = deployment.as_ref().and_then(|deployment| deployment.resource_version());
+                if self.is_stale(ADAPTER, version.as_deref()) {
+                    return;
+                }
+                self.set_version(ADAPTER, version);
+                let seen = deployment.as_deref().map(adapter);
+                // Somebody has changed it, or started it again: what failed before may work now, and what worked may not.
+                if self.observed.adapter.as_ref().map(|adapter| &adapter.made_of)
+                    != seen.as_ref().map(|seen| &seen.made_of)
+                {
+                    self.memory.quarantine.clear();
+                    self.memory.failure = None;
+                }
+                self.memory.answered = None;
+                self.observed.adapter = seen;
+            }
+            Change::Service(i, service) => {
+                known[3 + i] = true;
+                let name = API_SERVICES[i];
+                let leads_to = service.map(|service| {
+                    let to = service.spec.and_then(|spec| spec.service).unwrap_or_default();
+                    (to.namespace.unwrap_or_default(), to.name.unwrap_or_default())
+                });
+                match leads_to {
+                    Some(to) => self.services.insert(name, to),
+                    None => self.services.remove(name),
+                };
+                self.observed.elsewhere = elsewhere(&self.services, &self.settings);
             }
         }
     }
@@ -201,9 +270,13 @@ impl Keeper {
         let now = Timestamp::now();
         let Next { step, trouble, left_out } =
             next(wanted, &self.observed, &mut self.memory, &timing, &self.platform, now);
-        self.publish(&left_out, trouble).await;
+        if matches!(step, Step::Wait(_)) {
+            self.hindrance = None;
+        }
+        self.publish(&left_out, trouble);
         match step {
             Step::Wait(wait) => Ok(wait),
+            Step::Ask { canary } => Ok(Some(self.ask(&canary).await)),
             Step::Import => self.import().await,
             Step::Write { text, roll } => {
                 if roll && let Some(wait) = self.not_now().await {
@@ -220,8 +293,9 @@ impl Keeper {
             Step::Try { canary } => self.try_out(&canary).await,
             Step::Restore { text } => {
                 tracing::error!("a roll of the adapter failed; the last good config returns");
-                let quarantined: Vec<&String> = self.memory.quarantine.keys().collect();
-                self.memory.failure = Some(format!("adapter roll failed ({} rules held back)", quarantined.len()));
+                let held_back = self.memory.quarantine.len();
+                self.memory.failure = Some(format!("adapter roll failed ({held_back} rules held back)"));
+                self.keep_refused().await?;
                 self.write_config(&text).await?;
                 match canary(&text) {
                     Some(canary) => self.roll(&canary).await,
@@ -231,13 +305,11 @@ impl Keeper {
         }
     }
 
-    async fn publish(&mut self, left_out: &BTreeSet<String>, trouble: Option<Trouble>) {
-        let routes = self.routes().await;
-        let trouble = trouble.or(routes.err());
-        let reads_ours =
-            self.observed.adapter.as_ref().is_some_and(|adapter| adapter.reads.as_deref() == Some(CONFIG_MAP));
+    fn publish(&self, left_out: &BTreeSet<String>, trouble: Option<Trouble>) {
         // What is on trial counts once it is proved; until then what was proved before is what serves.
-        let rules = self.observed.good.as_deref().filter(|_| reads_ours).map(own_rules).unwrap_or_default();
+        let serves = !trouble.as_ref().is_some_and(Trouble::ends_service);
+        let rules = self.observed.good.as_deref().filter(|_| serves).map(own_rules).unwrap_or_default();
+        let trouble = trouble.or_else(|| self.hindrance.clone());
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.rules.set(count(rules.len()));
         self.metrics.config_bytes.set(count(self.observed.config.as_ref().map_or(0, String::len)));
@@ -271,12 +343,18 @@ impl Keeper {
         Ok(())
     }
 
-    /// Adds keys to our memory; the keys that are there stay.
+    /// Adds keys to our memory. What was imported leaves with the first config that is proved, and what was refused with
+    /// the next: two configs of the largest size are more than a ConfigMap holds.
     async fn write_state(&mut self, keys: serde_json::Value) -> anyhow::Result<()> {
         let mut data = json!({});
         let rolled_at = self.observed.rolled_at.map(|at| at.to_string());
-        for (key, value) in [(GOOD, &self.observed.good), (IMPORTED, &self.observed.imported), (ROLLED_AT, &rolled_at)]
-        {
+        let imported = self.observed.imported.as_ref().filter(|_| keys.get(GOOD).is_none());
+        for (key, value) in [
+            (GOOD, self.observed.good.as_ref()),
+            (IMPORTED, imported),
+            (ROLLED_AT, rolled_at.as_ref()),
+            (REFUSED, self.refused.as_ref()),
+        ] {
             if let Some(value) = value {
                 data[key] = value.as_str().into();
             }
@@ -285,8 +363,15 @@ impl Keeper {
             data[key] = value.clone();
         }
         let map = self.write(STATE_MAP, data, self.versions.get(STATE_MAP).cloned()).await?;
-        self.see(Change::State(Some(map)), &mut [false; 3]);
+        self.see(Change::State(Some(map)), &mut [false; SOURCES]);
         Ok(())
+    }
+
+    /// Keeps what a roll is taken back from, where there is room for it.
+    async fn keep_refused(&mut self) -> anyhow::Result<()> {
+        let good = self.observed.good.as_ref().map_or(0, String::len);
+        self.refused = self.observed.config.clone().filter(|text| text.len() + good < MOST_BYTES);
+        self.write_state(json!({})).await
     }
 
     /// Server-side apply by name is all that the rights allow; the resource version makes it meet nobody else's write.
@@ -304,51 +389,94 @@ impl Keeper {
     /// Before a roll what serves now must answer: a roll into a broken Prometheus proves nothing, and takes the list of
     /// metrics that the old pod still has.
     async fn not_now(&mut self) -> Option<Duration> {
-        const WAIT: Duration = Duration::from_secs(10);
+        let wait = HINDERED.min(self.settings.timing.poll * 5);
+        if self.observed.adapter.as_ref().is_some_and(|adapter| !adapter.rolled_out) {
+            let message = "NS0508: the newest pods of the adapter are not available: it is not rolled";
+            return Some(self.hinder(trouble("AdapterNotReady", message), wait));
+        }
         if let Some(prometheus) = &self.settings.prometheus
             && !prometheus.answers().await
         {
-            self.tell(trouble(
-                "PrometheusUnreachable",
-                "NS0515: Prometheus does not answer: the adapter is not rolled",
-            ));
-            return Some(WAIT.min(self.settings.timing.poll * 5));
+            let message = "NS0515: Prometheus does not answer: the adapter is not rolled";
+            return Some(self.hinder(trouble("PrometheusUnreachable", message), wait));
         }
-        let serving = self.observed.good.as_deref().and_then(canary)?;
-        match served::of_namespace(&self.client, &self.settings.namespace, &serving).await {
-            Answer::Value => None,
-            Answer::Empty | Answer::Unknown | Answer::Failed => {
-                self.tell(trouble(
-                    "AdapterSilent",
-                    "NS0512: the adapter does not answer for what it has: it is not rolled",
-                ));
-                Some(WAIT.min(self.settings.timing.poll * 5))
+        if let Some(serving) = self.observed.good.as_deref().and_then(canary) {
+            match served::of_namespace(&self.client, &self.settings.namespace, &serving).await {
+                Answer::Value => self.memory.silent = None,
+                // It was started with something else: there is nothing of ours that a roll could take.
+                Answer::Unknown if self.is_silent() => {}
+                answer @ (Answer::Empty | Answer::Unknown | Answer::Failed) => {
+                    if answer == Answer::Unknown {
+                        self.memory.silent.get_or_insert_with(Timestamp::now);
+                    }
+                    let message = "NS0512: the adapter does not answer for what it has: it is not rolled";
+                    return Some(self.hinder(trouble("AdapterSilent", message), wait));
+                }
             }
         }
+        self.hindrance = None;
+        None
     }
 
-    fn tell(&self, trouble: Trouble) {
+    fn is_silent(&self) -> bool {
+        self.memory.silent.is_some_and(|since| lasts(since, &self.settings.timing, Timestamp::now()))
+    }
+
+    fn hinder(&mut self, hindrance: Trouble, wait: Duration) -> Duration {
         self.published.send_if_modified(|published| {
-            let changed = published.trouble.as_ref() != Some(&trouble);
-            published.trouble = Some(trouble);
+            let changed = published.trouble.as_ref() != Some(&hindrance);
+            published.trouble = Some(hindrance.clone());
             changed
         });
+        self.hindrance = Some(hindrance);
+        wait
+    }
+
+    /// Sees whether the adapter still has what it has proved: only that it does not know it says that it has not.
+    async fn ask(&mut self, canary: &str) -> Duration {
+        match served::of_namespace(&self.client, &self.settings.namespace, canary).await {
+            Answer::Value => {
+                self.memory.answered = Some(Timestamp::now());
+                self.memory.silent = None;
+                self.memory.rolled_again = None;
+                Duration::ZERO
+            }
+            Answer::Unknown => {
+                self.memory.answered = None;
+                self.memory.silent.get_or_insert_with(Timestamp::now);
+                self.settings.timing.poll
+            }
+            // It, or Prometheus, is away: it will be asked again.
+            Answer::Empty | Answer::Failed => {
+                self.memory.silent = None;
+                HINDERED.min(self.settings.timing.poll * 5)
+            }
+        }
     }
 
     async fn roll(&mut self, canary: &str) -> anyhow::Result<Option<Duration>> {
         anyhow::ensure!(self.leadership.is_held(), "the lease was lost");
         self.listed_before = served::listed(&self.client).await.map(foreign);
+        let rolled_to = self.observed.adapter.as_ref().and_then(|adapter| adapter.rolled_to.as_deref());
+        // The same value would roll nothing.
+        let checksum = if rolled_to == Some(canary) {
+            format!("{canary}.{}", Timestamp::now().as_second())
+        } else {
+            canary.to_owned()
+        };
         let roll = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": self.settings.deployment},
-            "spec": {"template": {"metadata": {"annotations": {CHECKSUM: canary}}}},
+            "spec": {"template": {"metadata": {"annotations": {CHECKSUM: checksum}}}},
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let roll = Patch::Apply(&roll);
         let rolled = self.deployments.patch(&self.settings.deployment, &params, &roll);
         let rolled = timeout(TIMEOUT, rolled).await?.context("failed to roll the adapter")?;
         self.observed.adapter = Some(adapter(&rolled));
+        self.set_version(ADAPTER, rolled.resource_version());
         self.memory.on_trial = None;
+        self.memory.silent = None;
         self.metrics.rolls.inc();
         tracing::info!(canary, "rolled the adapter");
         self.write_state(json!({ROLLED_AT: Timestamp::now().to_string()})).await?;
@@ -361,17 +489,20 @@ impl Keeper {
         let again = Ok(Some(timing.poll));
         let Some(adapter) = self.observed.adapter.clone() else { return again };
         if !adapter.rolled_out {
+            if adapter.rolled_to.as_deref() != Some(canary) {
+                return Ok(self.not_now().await.or(Some(timing.poll)));
+            }
             return again;
         }
         if served::of_namespace(&self.client, &self.settings.namespace, canary).await != Answer::Value {
             if adapter.rolled_to.as_deref() != Some(canary) {
                 return match super::roll::may_roll(&self.observed, &adapter, &timing, Timestamp::now()) {
-                    Ok(None) if self.not_now().await.is_none() => self.roll(canary).await,
-                    Ok(wait) => Ok(Some(wait.unwrap_or(timing.poll))),
-                    Err(trouble) => {
-                        self.tell(trouble);
-                        again
-                    }
+                    Ok(Some(wait)) => Ok(Some(wait)),
+                    Ok(None) => match self.not_now().await {
+                        None => self.roll(canary).await,
+                        wait => Ok(wait),
+                    },
+                    Err(trouble) => Ok(Some(self.hinder(trouble, timing.poll))),
                 };
             }
             // Time in which Prometheus is away is nobody's failure.
@@ -394,49 +525,42 @@ impl Keeper {
         Ok(Some(Duration::ZERO))
     }
 
-    /// At least the foreign names that were listed before; of those that are missing, Prometheus must have no series:
-    /// names come and go with what people run.
+    /// At least the foreign names that were listed before. Of those that are missing, only those are lost that a rule of
+    /// the present config makes of series that Prometheus has: rules, and what people run, come and go.
     async fn lists_what_it_listed(&self) -> bool {
         let (Some(before), Some(prometheus)) = (&self.listed_before, &self.settings.prometheus) else { return true };
         let Some(now) = served::listed(&self.client).await.map(foreign) else { return false };
-        for missing in before.difference(&now) {
-            if prometheus.has_series(missing).await {
-                tracing::warn!(metric = missing, "a foreign metric is not listed since the roll");
+        let missing: BTreeSet<&String> = before.difference(&now).collect();
+        if missing.is_empty() {
+            return true;
+        }
+        let makers = self.observed.config.as_deref().map(foreign_makers).unwrap_or_default();
+        for Maker { series_query, name } in makers {
+            let series = prometheus.series_of(&series_query).await;
+            let made = |missing: &&&String| match &name {
+                Some(name) => name == **missing && !series.is_empty(),
+                None => series.contains(**missing),
+            };
+            if let Some(lost) = missing.iter().find(made) {
+                tracing::warn!(metric = lost.as_str(), "a foreign metric is not listed since the roll");
                 return false;
             }
         }
         true
     }
+}
 
-    /// Every version of the API that is there must be answered by the configured adapter.
-    async fn routes(&mut self) -> Result<(), Trouble> {
-        if let Some((at, routes)) = &self.routes
-            && routes.is_ok()
-            && at.elapsed() < ROUTES_EVERY
-        {
-            return Ok(());
+/// Every version of the API that is there must be answered by the configured adapter.
+fn elsewhere(services: &BTreeMap<&str, (String, String)>, settings: &Settings) -> Option<Trouble> {
+    let (namespace, name) = (&settings.namespace, &settings.service);
+    let wrong = services.iter().find(|(_, to)| (&to.0, &to.1) != (namespace, name));
+    match wrong {
+        Some((object, (to, by))) => {
+            let message = format!("NS0504: {object} is served by {to}/{by}, not by {namespace}/{name}");
+            Some(trouble("AdapterMismatch", &message))
         }
-        let routes = self.find_routes().await;
-        self.routes = Some((tokio::time::Instant::now(), routes.clone()));
-        routes
-    }
-
-    async fn find_routes(&self) -> Result<(), Trouble> {
-        let services: Api<APIService> = Api::all(self.client.clone());
-        let (mut there, namespace, name) = (false, &self.settings.namespace, &self.settings.service);
-        for version in ["v1beta1", "v1beta2"] {
-            let object = format!("{version}.custom.metrics.k8s.io");
-            let Ok(Ok(service)) = timeout(TIMEOUT, services.get_opt(&object)).await else { continue };
-            let Some(service) = service else { continue };
-            there = true;
-            let routed = service.spec.and_then(|spec| spec.service).unwrap_or_default();
-            if routed.namespace.as_ref() != Some(namespace) || routed.name.as_ref() != Some(name) {
-                let (namespace, by) = (routed.namespace.unwrap_or_default(), routed.name.unwrap_or_default());
-                let message = format!("NS0504: {object} is served by {namespace}/{by}, not by {name}");
-                return Err(trouble("AdapterMismatch", &message));
-            }
-        }
-        if there { Ok(()) } else { Err(trouble("AdapterMismatch", "NS0504: nothing serves custom.metrics.k8s.io")) }
+        None if services.is_empty() => Some(trouble("AdapterMismatch", "NS0504: nothing serves custom.metrics.k8s.io")),
+        None => None,
     }
 }
 
@@ -449,7 +573,7 @@ fn foreign(names: BTreeSet<String>) -> BTreeSet<String> {
 }
 
 /// What counts of the adapter's Deployment.
-fn adapter(deployment: &Deployment) -> Adapter {
+pub fn adapter(deployment: &Deployment) -> Adapter {
     let spec = deployment.spec.clone().unwrap_or_default();
     let status = deployment.status.clone().unwrap_or_default();
     let template = spec.template.metadata.unwrap_or_default();
@@ -479,10 +603,15 @@ fn adapter(deployment: &Deployment) -> Adapter {
         }
         None => replicas / 4,
     };
+    let mut annotations = template.annotations.unwrap_or_default();
+    // What stands behind the dot made the adapter roll to the same once more.
+    let rolled_to = annotations.remove(CHECKSUM);
+    let rolled_to = rolled_to.map(|checksum| checksum.split('.').next().unwrap_or_default().to_owned());
     Adapter {
+        made_of: serde_json::to_string(&(&pod, &annotations)).unwrap_or_default(),
         reads: reads.map(|source| source.name.clone()),
         keeps_serving: strategy.type_.as_deref() != Some("Recreate") && replicas > unavailable,
-        rolled_to: template.annotations.and_then(|mut annotations| annotations.remove(CHECKSUM)),
+        rolled_to,
         rolled_out,
     }
 }

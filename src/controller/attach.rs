@@ -69,8 +69,8 @@ fn bounds(question: &Question<'_>) -> (Range, Option<Duration>) {
     let bounds = question.plan.bounds();
     let Some(live) = question.live else { return (bounds, None) };
     let by_policy = matches!(question.plan.replicas.from, Origin::Policy(_));
-    let over = live.replicas > bounds.max && u32::try_from(live.spec.max_replicas).is_ok_and(|max| max > bounds.max);
-    if !by_policy || !over {
+    let ceiling = u32::try_from(live.spec.max_replicas).unwrap_or(bounds.max);
+    if !by_policy || live.replicas <= bounds.max || ceiling <= bounds.max {
         return (bounds, None);
     }
     let (step, every) = step_down(&question.plan.behavior.value.down, live.replicas);
@@ -79,6 +79,8 @@ fn bounds(question: &Question<'_>) -> (Range, Option<Duration>) {
         Some(since) if since < every => (live.replicas, every - since),
         Some(_) | None => (live.replicas.saturating_sub(step).max(bounds.max), every),
     };
+    // Never back up: in the pass that scales, the HPA's status still has the replicas from before it.
+    let max = max.min(ceiling);
     (Range { min: bounds.min.min(max), max }, Some(again))
 }
 
@@ -101,17 +103,17 @@ fn step_down(down: &Direction, replicas: u32) -> (u32, Duration) {
     (step, Duration::from_secs(seconds))
 }
 
-/// True when `live` says everything that `wanted` says: the API server fills in what was left open.
+/// True when `live` says everything that `wanted` says: the API server fills in what was left open, but in no metric of
+/// ours, where a selector that somebody adds is another metric.
 pub fn holds(live: &HorizontalPodAutoscalerSpec, wanted: &HorizontalPodAutoscalerSpec) -> bool {
-    let sorted = |spec: &HorizontalPodAutoscalerSpec| {
+    let apart = |spec: &HorizontalPodAutoscalerSpec| {
         let mut spec = spec.clone();
-        if let Some(metrics) = &mut spec.metrics {
-            metrics.sort_by(|a, b| name(a).cmp(&name(b)));
-        }
-        serde_json::to_value(spec)
+        let mut metrics = spec.metrics.take().unwrap_or_default();
+        metrics.sort_by(|a, b| name(a).cmp(&name(b)));
+        (serde_json::to_value(spec), metrics)
     };
-    match (sorted(live), sorted(wanted)) {
-        (Ok(live), Ok(wanted)) => covers(&live, &wanted),
+    match (apart(live), apart(wanted)) {
+        ((Ok(live), live_metrics), (Ok(wanted), metrics)) => live_metrics == metrics && covers(&live, &wanted),
         (_, _) => false,
     }
 }
@@ -245,7 +247,9 @@ mod tests {
         wide.replicas.from = Origin::Policy("nim-default".into());
         assert_eq!(max(&wide, &hpa), (6, Some(60)));
         hpa.last_scale = Some("2025-12-31T23:59:40Z".parse().expect("a time"));
-        (hpa.replicas, hpa.spec.max_replicas) = (6, 6);
+        hpa.spec.max_replicas = 6;
+        assert_eq!(max(&wide, &hpa), (6, Some(40)), "the status has the replicas from before the step");
+        hpa.replicas = 6;
         assert_eq!(max(&wide, &hpa), (6, Some(40)), "20 s after the last step");
         hpa.last_scale = Some("2025-12-31T23:58:00Z".parse().expect("a time"));
         assert_eq!(max(&wide, &hpa), (4, Some(60)));

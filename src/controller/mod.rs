@@ -37,6 +37,7 @@ use crate::scaling_plan::ScalingPlan;
 use crate::watch::{Seen, watch, workloads};
 use adapter::Published;
 use metrics::Metrics;
+use ownership::Standing;
 use policy_status::Teller;
 use reconcile::{Context, Done, Job, Memo, reconcile};
 
@@ -68,7 +69,7 @@ enum Change {
 }
 
 impl Change {
-    /// What must have been listed before anything is written: absence means something only then.
+    /// What every cluster has.
     const SOURCES: usize = 6;
 
     fn source(&self) -> usize {
@@ -80,7 +81,7 @@ impl Change {
             Self::Policies(_) => 4,
             Self::Namespaces(_) => 5,
             // Not every cluster has the kind.
-            Self::Services(_) => usize::MAX,
+            Self::Services(_) => Self::SOURCES,
         }
     }
 }
@@ -91,6 +92,9 @@ pub struct Controller {
     context: Arc<Context>,
     settings: Settings,
     changes: SelectAll<BoxStream<'static, Change>>,
+    /// How many sources must have been listed before anything is written: absence means something only then. A NIMService
+    /// that is not known yet would take its workload's HPA away.
+    sources: usize,
     listed: BTreeSet<usize>,
     leadership: Leadership,
     wanted: channel::Sender<Option<Wanted>>,
@@ -116,7 +120,7 @@ pub struct Ends {
 }
 
 impl Controller {
-    /// `nim_services`: whether the cluster has NIM Operator's kinds.
+    /// `nim_services`: whether the cluster has NIM Operator's kinds already.
     pub fn new(
         client: Client,
         platform: Platform,
@@ -133,7 +137,8 @@ impl Controller {
             index: Index::new(platform),
             context: Arc::new(Context::new(client.clone(), metrics, leadership.clone())),
             settings,
-            changes: changes(&client, nim_services),
+            changes: changes(&client),
+            sources: Change::SOURCES + usize::from(nim_services),
             listed: BTreeSet::new(),
             leadership,
             wanted,
@@ -199,7 +204,7 @@ impl Controller {
                     }
                 }
             }
-            if !self.leadership.is_held() || self.listed.len() < Change::SOURCES {
+            if !self.leadership.is_held() || self.listed.len() < self.sources {
                 continue;
             }
             for id in self.index.take_dirty() {
@@ -216,7 +221,7 @@ impl Controller {
     }
 
     fn see(&mut self, change: Change) {
-        if change.source() < Change::SOURCES {
+        if change.source() < self.sources {
             self.listed.insert(change.source());
         }
         match change {
@@ -237,7 +242,7 @@ impl Controller {
 
     /// Tells the adapter's loop which rules are wanted, and the webhook's which images; false when there is no news.
     fn tell(&mut self) -> bool {
-        if self.listed.len() < Change::SOURCES || self.told == Some(self.index.revision()) {
+        if self.listed.len() < self.sources || self.told == Some(self.index.revision()) {
             return false;
         }
         self.told = Some(self.index.revision());
@@ -272,6 +277,8 @@ impl Controller {
             return None;
         }
         let standing = entry.compiled.plan.is_some().then(|| ownership::standing(&self.index, id, &entry));
+        // Before the pass: what goes out of the way while it runs is seen after it.
+        self.index.set_blocked(id, matches!(standing, Some(Standing::Blocked { .. })));
         Some(Job {
             id: id.clone(),
             entry,
@@ -285,9 +292,8 @@ impl Controller {
     }
 
     fn done(&mut self, done: Done) {
-        let Done { id, memo, again, blocked } = done;
+        let Done { id, memo, again } = done;
         self.running.remove(&id);
-        self.index.set_blocked(&id, blocked);
         if let Some(again) = again {
             self.later.insert(id.clone(), Instant::now() + again);
         }
@@ -296,7 +302,7 @@ impl Controller {
 }
 
 /// Every watch of the controller, in one stream.
-fn changes(client: &Client, nim_services: bool) -> SelectAll<BoxStream<'static, Change>> {
+fn changes(client: &Client) -> SelectAll<BoxStream<'static, Change>> {
     let all = watcher::Config::default;
     let deployments = workloads(client.clone(), WorkloadKind::Deployment);
     let stateful_sets = workloads(client.clone(), WorkloadKind::StatefulSet);
@@ -306,17 +312,14 @@ fn changes(client: &Client, nim_services: bool) -> SelectAll<BoxStream<'static, 
     let namespaces = watch(Api::<Namespace>::all(client.clone()), all(), |namespace| {
         (namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
     });
-    let mut streams = vec![
+    let services = nim_service::watch_all(client.clone());
+    futures::stream::select_all([
         deployments.map(|seen| Change::Workloads(WorkloadKind::Deployment, seen)).boxed(),
         stateful_sets.map(|seen| Change::Workloads(WorkloadKind::StatefulSet, seen)).boxed(),
         hpas.map(Change::Hpas).boxed(),
         plans.map(Change::Plans).boxed(),
         policies.map(Change::Policies).boxed(),
         namespaces.map(Change::Namespaces).boxed(),
-    ];
-    if nim_services {
-        let services = watch(Api::<nim_service::Object>::all(client.clone()), all(), nim_service::Object::trimmed);
-        streams.push(services.map(Change::Services).boxed());
-    }
-    futures::stream::select_all(streams)
+        services.map(Change::Services).boxed(),
+    ])
 }

@@ -87,18 +87,21 @@ fn managed(id: &WorkloadId, hpa: &str) -> Standing {
 }
 
 fn adopted(name: &str, on_it: &[&Arc<Hpa>], entry: &Entry) -> Standing {
-    if let Some(other) = on_it.iter().find(|hpa| hpa.name != name && !hpa.is_ours(&entry.uid)) {
-        return managed(&entry.workload.id, &other.name);
-    }
-    match on_it.iter().find(|hpa| hpa.name == name) {
-        Some(hpa) if hpa.adoptable || hpa.is_ours(&entry.uid) => {
-            Standing::Free { name: hpa.name.clone(), live: Some(Arc::clone(hpa)) }
-        }
-        Some(_) => {
+    let free = |hpa: &Arc<Hpa>| Standing::Free { name: hpa.name.clone(), live: Some(Arc::clone(hpa)) };
+    let named = on_it.iter().find(|hpa| hpa.name == name);
+    let other = on_it.iter().find(|hpa| hpa.name != name && !hpa.is_ours(&entry.uid));
+    match (named, other, on_it.iter().find(|hpa| hpa.is_ours(&entry.uid))) {
+        // The adoption is done; who comes later takes nothing away.
+        (Some(hpa), _, _) if hpa.is_ours(&entry.uid) => free(hpa),
+        (_, Some(other), _) => managed(&entry.workload.id, &other.name),
+        (Some(hpa), None, _) if hpa.adoptable => free(hpa),
+        (Some(_), None, _) => {
             let message = format!("HPA {} does not carry nimscale.dev/adoptable: \"true\"", cut(name, 40));
             blocked(Reason::AdoptionRefused, Code::Ns0413, message, "annotate it")
         }
-        None => {
+        // A name that is wrong is no reason to take away what scales: admission lets it pass, too.
+        (None, None, Some(ours)) => free(ours),
+        (None, None, None) => {
             let message = format!("no HPA {} targets {}", cut(name, 40), cut(&entry.workload.id.name, 40));
             blocked(Reason::AdoptionRefused, Code::Ns0413, message, "the name of one, or delete the key")
         }

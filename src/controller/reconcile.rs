@@ -12,7 +12,6 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Recorder, Reporter};
 use nimscale_rules::declare::{Attach, Mode};
-use nimscale_rules::findings::Code;
 use nimscale_rules::plan::{MetricSource, Plan};
 use nimscale_rules::workload::WorkloadId;
 use serde_json::json;
@@ -77,8 +76,6 @@ pub struct Done {
     pub memo: Memo,
     /// When to look again without a change.
     pub again: Option<Duration>,
-    /// Something of others stands in the way.
-    pub blocked: bool,
 }
 
 impl Context {
@@ -105,7 +102,6 @@ impl Context {
 /// One pass; a failure is logged and tried again.
 pub async fn reconcile(context: Arc<Context>, job: Job) -> Done {
     let id = job.id.clone();
-    let blocked = matches!(job.standing, Some(Standing::Blocked { .. }));
     let mut pass = Pass { context: &context, memo: job.memo.clone(), job: &job, deed: None };
     let passed = pass.run().await;
     context.metrics.passed(passed.is_ok());
@@ -120,7 +116,7 @@ pub async fn reconcile(context: Arc<Context>, job: Job) -> Done {
             Some(backoff(pass.memo.failures, Duration::from_secs(30)))
         }
     };
-    Done { id, memo: pass.memo, again, blocked }
+    Done { id, memo: pass.memo, again }
 }
 
 struct Pass<'a> {
@@ -175,9 +171,9 @@ impl Pass<'_> {
     }
 
     async fn planned(&mut self, plan: &Plan) -> anyhow::Result<Option<Duration>> {
-        // A policy that is gone, and named, takes nothing away: its workloads are as they were until it is back.
-        let policy_is_gone = self.job.entry.compiled.findings.iter().any(|finding| finding.code == Code::Ns0222);
-        if policy_is_gone && let Some(hpa) = self.job.ours.first().cloned() {
+        if self.job.entry.policy_is_gone()
+            && let Some(hpa) = self.job.ours.first().cloned()
+        {
             self.report(Some(&hpa), &BTreeSet::new(), false).await?;
             return Ok(None);
         }

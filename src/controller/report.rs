@@ -53,9 +53,11 @@ pub fn status(facts: &Facts<'_>, before: Option<&Status>) -> Status {
         ..Status::default()
     };
     match (&entry.compiled.plan, before) {
-        (Some(plan), _) => describe(&mut status, plan, facts.waiting, hpa.is_some()),
-        // A plan that became an error leaves its HPA as it is: what is in effect is what was.
-        (None, Some(before)) if hpa.is_some() => {
+        (Some(plan), _) if hpa.is_none() || !entry.policy_is_gone() => {
+            describe(&mut status, plan, facts.waiting, hpa.is_some());
+        }
+        // A plan that became an error, or lost its policy, leaves its HPA as it is: what is in effect is what was.
+        (_, Some(before)) if hpa.is_some() => {
             status.replicas.clone_from(&before.replicas);
             status.summary.clone_from(&before.summary);
             status.compiled.clone_from(&before.compiled);
@@ -63,7 +65,7 @@ pub fn status(facts: &Facts<'_>, before: Option<&Status>) -> Status {
             status.paused.clone_from(&before.paused);
             status.mode.clone_from(&before.mode);
         }
-        (None, _) => {}
+        (_, _) => {}
     }
     let mut links = links(facts);
     let ready = match links.iter().find(|link| link.holds != Some(true) && link.counts()) {
@@ -177,7 +179,7 @@ fn rules_published(facts: &Facts<'_>, plan: &Plan) -> Link {
     match (missing, trouble) {
         (None, _) => Link::holds("RulesPublished", "Published", String::new()),
         (Some(name), _) if left_out.contains(name) => {
-            let message = format!("NS0502: rule {name} left out: it does not load");
+            let message = format!("NS0502: rule {name} held back: no adapter has come up with it");
             Link::broken("RulesPublished", "Quarantined", message)
         }
         (Some(_), Some(trouble)) => Link::broken("RulesPublished", trouble.reason, trouble.message.clone()),
@@ -222,6 +224,10 @@ fn hpa_ready(facts: &Facts<'_>, plan: &Plan) -> Link {
     const TYPE: &str = "HPAReady";
     match (plan.mode.value, facts.standing, facts.hpa) {
         (_, Some(Standing::Blocked { reason, finding }), _) => Link::broken(TYPE, reason.as_str(), said(finding)),
+        (Mode::Observe, _, Some(_)) if facts.entry.policy_is_gone() => {
+            let message = "NS0222: the policy that is named is gone: the HPA stays as it is";
+            Link::broken(TYPE, "PolicyMissing", message.to_owned())
+        }
         (Mode::Observe, _, _) => Link::broken(TYPE, "Observed", format!("mode observe by {}", plan.mode.from)),
         (Mode::Enforce, _, Some(_)) => Link::holds(TYPE, "Attached", String::new()),
         (Mode::Enforce, _, None) => Link::unknown(TYPE, "Waiting", "the HPA comes with the first metric".to_owned()),
@@ -333,6 +339,7 @@ pub fn events(before: Option<&Status>, after: &Status, deed: Option<&Deed>) -> V
             ("MetricsAvailable", "True", _) if old.is_some_and(|old| old.status == "False") => {
                 tell(false, "MetricRecovered", &after.summary);
             }
+            ("HPAReady", "False", "PolicyMissing") => tell(true, "PolicyMissing", note),
             ("HPAReady", "False", reason) if reason != "Observed" => tell(true, "HPAConflict", note),
             ("Limited", "True", _) => tell(false, "LimitApplied", note),
             ("Paused", "True", _) if after.paused.parse::<u32>().is_ok() => tell(true, "ReplicasPinned", note),

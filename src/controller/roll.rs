@@ -25,7 +25,7 @@ pub struct Timing {
 }
 
 /// A ConfigMap holds 1 MiB; its other fields take some of it.
-const MOST_BYTES: usize = 1_000_000;
+pub const MOST_BYTES: usize = 1_000_000;
 /// Past this people are warned.
 const MANY_BYTES: usize = 700 * 1024;
 /// So many reverts in [`REVERTS_WITHIN`] are somebody who means it.
@@ -33,6 +33,8 @@ const MOST_REVERTS: usize = 3;
 const REVERTS_WITHIN: Duration = Duration::from_secs(600);
 /// A rule that came with a failed roll is tried again after this many roll intervals.
 const QUARANTINE_INTERVALS: u32 = 12;
+/// How often an adapter at rest is asked whether it has the config still: others start it again, with what they wrote.
+const ASK_EVERY: Duration = Duration::from_secs(300);
 
 /// The rules that are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Adapter {
     pub rolled_to: Option<String>,
     /// Every pod is of the newest template, and available.
     pub rolled_out: bool,
+    /// The pod template without our checksum: another one is somebody's doing.
+    pub made_of: String,
 }
 
 /// What is there.
@@ -64,8 +68,10 @@ pub struct Observed {
     pub config: Option<String>,
     /// The last config that a roll has proved.
     pub good: Option<String>,
-    /// What the adapter ran with before us.
+    /// What the adapter ran with before us, until a config with it was proved.
     pub imported: Option<String>,
+    /// The API services lead elsewhere: whatever answers is not the adapter.
+    pub elsewhere: Option<Trouble>,
     pub rolled_at: Option<Timestamp>,
 }
 
@@ -83,6 +89,12 @@ pub struct Memory {
     pub on_trial: Option<(String, Timestamp)>,
     /// Why the last roll was taken back.
     pub failure: Option<String>,
+    /// When the adapter last answered for the config that it has proved.
+    pub answered: Option<Timestamp>,
+    /// Since when it does not know that config any more.
+    pub silent: Option<Timestamp>,
+    /// The config that it was rolled to once more because of that: where even that does not help, no roll will.
+    pub rolled_again: Option<String>,
 }
 
 /// What to do next.
@@ -98,6 +110,8 @@ pub enum Step {
     Roll { canary: String },
     /// See whether the adapter has loaded the config with this canary.
     Try { canary: String },
+    /// See whether the adapter still has the config that it has proved.
+    Ask { canary: String },
     /// The roll failed: return to this config.
     Restore { text: String },
 }
@@ -109,6 +123,13 @@ pub struct Trouble {
     pub reason: &'static str,
     /// With its code in front.
     pub message: String,
+}
+
+impl Trouble {
+    /// Whether what was proved before does not count any more.
+    pub fn ends_service(&self) -> bool {
+        matches!(self.reason, "AdapterMismatch" | "AdapterSilent" | "ConfigContested")
+    }
 }
 
 /// The step, and what to tell.
@@ -152,10 +173,11 @@ fn decide(
     let reads_ours = adapter.reads.as_deref() == Some(CONFIG_MAP);
     let Some(config) = &observed.config else {
         // Whoever has pointed the adapter at ours already has no config that we could take over.
-        let Some(foreign) = observed.imported.as_deref().or(reads_ours.then_some("")) else {
+        let base = observed.good.as_deref().or(observed.imported.as_deref()).or(reads_ours.then_some(""));
+        let Some(base) = base else {
             return Ok((Step::Import, None));
         };
-        let parts = split(foreign)?;
+        let parts = split(base)?;
         let text = compose(wanted, &parts, memory, timing, platform, now, left_out)?;
         return Ok((Step::Write { text, roll: false }, None));
     };
@@ -171,10 +193,15 @@ fn decide(
         let message = "NS0503: somebody reverts the adapter's config; stopped writing until our rules are back";
         return Err(trouble("ConfigContested", message));
     }
-    if !reads_ours {
+    let mismatch = if reads_ours {
+        observed.elsewhere.clone()
+    } else {
         let message = format!("NS0507: the adapter does not read {CONFIG_MAP}: set rules.existing");
+        Some(trouble("AdapterMismatch", &message))
+    };
+    if mismatch.is_some() {
         let step = if added { Step::Write { text, roll: false } } else { Step::Wait(None) };
-        return Ok((step, Some(trouble("AdapterMismatch", &message))));
+        return Ok((step, mismatch));
     }
     let failure = memory
         .failure
@@ -186,8 +213,15 @@ fn decide(
     let rolled_to = adapter.rolled_to.as_deref();
     if is_good && rolled_to.is_none_or(|rolled_to| rolled_to == has) {
         memory.on_trial = None;
+        if let Some(since) = memory.silent {
+            return after_silence(since, has, observed, adapter, memory, timing, now);
+        }
         if !added {
-            return Ok((Step::Wait(quarantine_ends(memory, timing, now)), failure.or_else(|| near_limit(config))));
+            let failure = failure.or_else(|| near_limit(config));
+            if memory.answered.is_none_or(|at| elapsed(at, now) >= ASK_EVERY) {
+                return Ok((Step::Ask { canary: has }, failure));
+            }
+            return Ok((Step::Wait(quarantine_ends(memory, timing, now)), failure));
         }
         // Our own rules, put back where somebody took them: the adapter has them loaded.
         if observed.good.as_deref() == Some(text.as_str()) {
@@ -219,6 +253,38 @@ fn decide(
         return Ok((Step::Try { canary: has }, Some(trouble("AnchorMissing", message))));
     }
     Ok((Step::Try { canary: has }, failure))
+}
+
+/// The adapter does not know what it has proved: somebody started it with something else, or the anchor is gone. The
+/// first is put right by a roll.
+fn after_silence(
+    since: Timestamp,
+    has: String,
+    observed: &Observed,
+    adapter: &Adapter,
+    memory: &mut Memory,
+    timing: &Timing,
+    now: Timestamp,
+) -> Result<(Step, Option<Trouble>), Trouble> {
+    // A pod that has just begun lists nothing until it has asked Prometheus.
+    if !adapter.rolled_out || !lasts(since, timing, now) {
+        return Ok((Step::Ask { canary: has }, None));
+    }
+    let silent = trouble("AdapterSilent", "NS0512: the adapter does not know the config that it has proved");
+    if memory.rolled_again.as_ref() == Some(&has) {
+        return Ok((Step::Ask { canary: has }, Some(silent)));
+    }
+    if let Some(wait) = may_roll(observed, adapter, timing, now)? {
+        return Ok((Step::Wait(Some(wait)), Some(silent)));
+    }
+    memory.rolled_again = Some(has.clone());
+    memory.silent = None;
+    Ok((Step::Roll { canary: has }, Some(silent)))
+}
+
+/// Whether an adapter has been silent for longer than one needs that has just begun.
+pub fn lasts(since: Timestamp, timing: &Timing, now: Timestamp) -> bool {
+    elapsed(since, now) > timing.relist * 2
 }
 
 /// Whether the adapter, which has not loaded the config on trial by itself, may be rolled to it: the time to wait, or
@@ -364,7 +430,7 @@ fn split(text: &str) -> Result<Parts, Trouble> {
 }
 
 fn not_loadable(error: &base::NotLoadable) -> Trouble {
-    let message = format!("NS0501: adapter config not written: it does not load: {}", cut(&error.to_string(), 120));
+    let message = format!("NS0501: adapter config not written: it does not load: {}", cut(&error.to_string(), 60));
     trouble("ConfigNotLoadable", &message)
 }
 
@@ -435,6 +501,7 @@ mod tests {
                     keeps_serving: true,
                     rolled_to: None,
                     rolled_out: true,
+                    made_of: String::new(),
                 }),
                 ..Observed::default()
             },
@@ -471,6 +538,11 @@ mod tests {
                     }
                 }
                 Step::Roll { .. } => self.roll(),
+                Step::Ask { canary } => {
+                    let knows = self.loaded.as_ref().is_some_and(|loaded| loaded.contains(canary));
+                    self.memory.answered = knows.then_some(self.now);
+                    self.memory.silent = if knows { None } else { self.memory.silent.or(Some(self.now)) };
+                }
                 Step::Restore { text } => {
                     self.memory.failure = Some("adapter roll failed".into());
                     self.write(text);
@@ -663,6 +735,56 @@ mod tests {
     }
 
     #[test]
+    fn an_adapter_that_others_started_with_what_they_wrote_is_rolled_once_more() {
+        let mut world = settled();
+        world.pass(3600);
+        world.observed.config = Some(FOREIGN.to_owned());
+        world.loaded = Some(FOREIGN.to_owned());
+        world.memory = Memory::default();
+        world.settle();
+        assert_eq!((world.rolls, &world.loaded), (2, &world.observed.good));
+        // Where no pod ever lists ours, a roll does not help, and there is no second one.
+        world.memory = Memory::default();
+        for _ in 0..400 {
+            world.loaded = Some(FOREIGN.to_owned());
+            let step = world.next();
+            world.act(&step);
+            world.pass(10);
+        }
+        assert_eq!(world.rolls, 3);
+        assert_eq!(world.trouble.as_ref().map(|trouble| trouble.reason), Some("AdapterSilent"));
+    }
+
+    #[test]
+    fn a_config_that_was_deleted_returns_with_what_others_had_added() {
+        let mut world = settled();
+        let more = world.observed.config.clone().expect("written").replacen("sum(theirs)", "sum(theirs) + 1", 1);
+        world.observed.config = Some(more);
+        world.pass(3600);
+        world.settle();
+        let good = world.observed.good.clone();
+        assert!(good.as_ref().is_some_and(|good| good.contains("sum(theirs) + 1")));
+        world.observed.config = None;
+        let step = world.next();
+        world.act(&step);
+        assert_eq!(world.observed.config, good);
+    }
+
+    #[test]
+    fn while_the_api_leads_elsewhere_nothing_is_rolled() {
+        let mut world = settled();
+        world.pass(3600);
+        world.observed.elsewhere = Some(trouble("AdapterMismatch", "NS0504: elsewhere"));
+        world.wanted = wanted(1);
+        let step = world.next();
+        assert!(matches!(step, Step::Write { roll: false, .. }), "{step:?}");
+        world.act(&step);
+        world.pass(600);
+        assert_eq!(world.next(), Step::Wait(None));
+        assert!(world.trouble.as_ref().is_some_and(Trouble::ends_service));
+    }
+
+    #[test]
     fn what_others_add_is_kept_and_loaded() {
         let mut world = settled();
         world.pass(3600);
@@ -704,7 +826,10 @@ mod tests {
                     let step = world.next();
                     match (&step, step_number == crash && half) {
                         (Step::Write { text, .. } | Step::Restore { text }, true) => world.write(text),
-                        (Step::Wait(_) | Step::Import | Step::Roll { .. } | Step::Try { .. }, true) => {}
+                        (
+                            Step::Wait(_) | Step::Import | Step::Roll { .. } | Step::Try { .. } | Step::Ask { .. },
+                            true,
+                        ) => {}
                         (_, false) => world.act(&step),
                     }
                     if step_number == crash {

@@ -44,7 +44,10 @@ pub fn install(ground: &Ground, more: &[&str]) {
         "--lease=5s",
         "--grace=5s",
     ] {
-        args.extend(["--controller-arg", arg]);
+        let flag = arg.split('=').next().expect("it splits into one at least");
+        if !more.iter().any(|more| more.starts_with(flag)) {
+            args.extend(["--controller-arg", arg]);
+        }
     }
     args.extend(["--webhook-arg", "--grace=5s"]);
     args.extend(more);

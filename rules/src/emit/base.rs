@@ -68,6 +68,35 @@ pub fn split(text: &str) -> Result<Parts, NotLoadable> {
     Ok(Parts { foreign, own })
 }
 
+/// What one rule of somebody else lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Maker {
+    /// A selector of series.
+    pub series_query: String,
+    /// The name of the metric; `None` is the name of each series.
+    pub name: Option<String>,
+}
+
+/// The rules of others whose names can be told: those that a pattern makes are left out.
+pub fn foreign_makers(text: &str) -> Vec<Maker> {
+    let schema = yaml::parse::<Option<Schema>>(text).ok().flatten();
+    let rules = schema.and_then(|schema| schema.rules).unwrap_or_default();
+    let maker = |rule: AnyRule| {
+        let series_query = rule.series_query?.as_str()?.to_owned();
+        let name = rule.name.unwrap_or_default();
+        let said = |value: Option<Value>| value.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (matches, as_) = (said(name.matches), said(name.as_));
+        match (matches.is_empty(), as_.as_str()) {
+            (true, "") => Some(Maker { series_query, name: None }),
+            (true, literal) if !literal.contains('$') && !literal.starts_with(PREFIX) => {
+                Some(Maker { series_query, name: Some(as_) })
+            }
+            (true | false, _) => None,
+        }
+    };
+    rules.into_iter().filter_map(maker).collect()
+}
+
 /// The config with our rules behind all others: of two rules with one name the last counts. It was read back as the
 /// adapter reads it, and says of everybody else's rules what it said before.
 pub fn join(foreign: &str, rules: &[Rule]) -> Result<String, NotLoadable> {
@@ -240,9 +269,8 @@ struct GroupResource {
     resource: Option<Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "as above")]
 struct AnyName {
     #[serde(default)]
     matches: Option<Value>,
@@ -370,6 +398,19 @@ mod tests {
         let parts = split(text).expect("the adapter loads it");
         assert_eq!(parts.own, BTreeMap::from([("nimscale_x_aaaa".to_owned(), None)]));
         assert_eq!(parts.foreign, "rules:\n");
+    }
+
+    #[test]
+    fn the_names_that_others_rules_make_are_told_without_patterns() {
+        let own = join(
+            "rules:\n- {seriesQuery: a, name: {as: b}}\n- {seriesQuery: c}\n- {seriesQuery: d, name: {matches: ^(.*)$, as: e}}\n",
+            &rules(1),
+        );
+        let maker = |series_query: &str, name: Option<&str>| Maker {
+            series_query: series_query.to_owned(),
+            name: name.map(str::to_owned),
+        };
+        assert_eq!(foreign_makers(&own.expect("joined")), [maker("a", Some("b")), maker("c", None)]);
     }
 
     #[test]

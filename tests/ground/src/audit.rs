@@ -34,6 +34,8 @@ pub struct Write {
     pub code: u16,
     /// Who wrote; with `--as`, as whom.
     pub user: String,
+    /// What program wrote, as it says itself.
+    pub agent: String,
 }
 
 impl Ground {
@@ -58,6 +60,8 @@ impl Ground {
 #[serde(rename_all = "camelCase")]
 struct Event {
     stage_timestamp: Timestamp,
+    #[serde(default)]
+    user_agent: String,
     verb: String,
     #[serde(rename = "requestURI")]
     request_uri: String,
@@ -103,6 +107,7 @@ fn write(line: &str) -> Option<Write> {
         name,
         code: event.response_status.map_or(0, |status| status.code),
         user: event.impersonated_user.unwrap_or(event.user).username,
+        agent: event.user_agent,
     })
 }
 
