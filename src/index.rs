@@ -105,9 +105,10 @@ impl Index {
         }
     }
 
-    /// The workloads to look at, each once.
-    pub fn take_dirty(&mut self) -> BTreeSet<WorkloadId> {
-        std::mem::take(&mut self.dirty)
+    /// The next workload to look at that is not being looked at.
+    pub fn take_dirty(&mut self, running: &BTreeSet<WorkloadId>) -> Option<WorkloadId> {
+        let id = self.dirty.iter().find(|id| !running.contains(*id))?.clone();
+        self.dirty.take(&id)
     }
 
     pub fn touch(&mut self, id: WorkloadId) {

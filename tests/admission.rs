@@ -1,12 +1,9 @@
 //! What people see in `kubectl` of a workload that nimscale scales, and what becomes of it while the webhook is away.
 
-#[path = "support/cluster.rs"]
-mod cluster;
-
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use cluster::{condition, install, installed, options, rolls};
+use nimscale_ground::product::{condition, install, installed, options, rolls};
 use nimscale_ground::{Applied, Ground, eventually, inside, scenario};
 
 const NAME: &str = "meta-llama3-8b-instruct";
@@ -84,7 +81,7 @@ const KEPT: &str =
 
 #[test]
 fn what_the_hpa_chose_outlives_an_apply() {
-    inside("what_the_hpa_chose_outlives_an_apply", options(), |ground| {
+    inside("what_the_hpa_chose_outlives_an_apply", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         installed(ground, &[]);
         ground.fleet.total("gpu_cache_usage_perc", 0.25);
         let one = nim(KEYS, "replicas: 1");
@@ -169,7 +166,7 @@ fn ways_out(ground: &Ground, one: &str) {
 
 #[test]
 fn keys_come_and_go() {
-    inside("keys_come_and_go", options(), |ground| {
+    inside("keys_come_and_go", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         installed(ground, &[]);
         an_hpa_that_sees_nothing(ground);
         ground.fleet.total("gpu_cache_usage_perc", 0.25);
@@ -249,14 +246,18 @@ fn off(ground: &Ground) {
 
 #[test]
 fn a_mistake_is_refused_where_it_is_made_and_nowhere_else() {
-    inside("a_mistake_is_refused_where_it_is_made_and_nowhere_else", options(), |ground| {
-        installed(ground, &[]);
-        ground.fleet.total("gpu_cache_usage_perc", 0.009);
-        refused(ground);
-        undone(ground);
-        now_refused(ground);
-        a_stricter_policy(ground);
-    });
+    inside(
+        "a_mistake_is_refused_where_it_is_made_and_nowhere_else",
+        options(env!("CARGO_BIN_EXE_nimscale")),
+        |ground| {
+            installed(ground, &[]);
+            ground.fleet.total("gpu_cache_usage_perc", 0.009);
+            refused(ground);
+            undone(ground);
+            now_refused(ground);
+            a_stricter_policy(ground);
+        },
+    );
 }
 
 const BROKEN: &[&str] = &["nimscale.dev/scale: 1..10", "nimscale.dev/keep: gpu_cache_usage_perc > 0.1", FAST];
@@ -428,31 +429,35 @@ spec:
 
 #[test]
 fn whom_the_webhook_is_asked_for_and_what_becomes_of_them_without_it() {
-    inside("whom_the_webhook_is_asked_for_and_what_becomes_of_them_without_it", options(), |ground| {
-        installed(ground, &[]);
-        ground.fleet.total("gpu_cache_usage_perc", 0.009);
-        let life = |manifest: &str, name: &str| {
-            ground.apply(manifest);
-            let deployment = format!("deployment/{name}");
-            for args in [&["rollout", "restart", &deployment][..], &["scale", &deployment, "--replicas=2"]] {
-                assert!(kubectl(ground, args).accepted);
-            }
-            assert!(kubectl(ground, &["rollout", "status", &deployment, "--timeout=30s"]).accepted);
-            assert!(kubectl(ground, &["delete", &deployment]).accepted);
-        };
-        let counts = || (asked(ground, ANNOTATED), asked(ground, UNANNOTATED));
-        let before = counts();
-        life(PLAIN, "plain");
-        life(&nim(&[], "replicas: 1"), NAME);
-        assert_eq!(counts(), before, "without our keys nothing is asked");
-        life(&nim(KEYS, "replicas: 1"), NAME);
-        assert!(asked(ground, ANNOTATED) > before.0, "with them it is");
-        eventually("its HPA goes with it", || hpa_uid(ground).is_none());
+    inside(
+        "whom_the_webhook_is_asked_for_and_what_becomes_of_them_without_it",
+        options(env!("CARGO_BIN_EXE_nimscale")),
+        |ground| {
+            installed(ground, &[]);
+            ground.fleet.total("gpu_cache_usage_perc", 0.009);
+            let life = |manifest: &str, name: &str| {
+                ground.apply(manifest);
+                let deployment = format!("deployment/{name}");
+                for args in [&["rollout", "restart", &deployment][..], &["scale", &deployment, "--replicas=2"]] {
+                    assert!(kubectl(ground, args).accepted);
+                }
+                assert!(kubectl(ground, &["rollout", "status", &deployment, "--timeout=30s"]).accepted);
+                assert!(kubectl(ground, &["delete", &deployment]).accepted);
+            };
+            let counts = || (asked(ground, ANNOTATED), asked(ground, UNANNOTATED));
+            let before = counts();
+            life(PLAIN, "plain");
+            life(&nim(&[], "replicas: 1"), NAME);
+            assert_eq!(counts(), before, "without our keys nothing is asked");
+            life(&nim(KEYS, "replicas: 1"), NAME);
+            assert!(asked(ground, ANNOTATED) > before.0, "with them it is");
+            eventually("its HPA goes with it", || hpa_uid(ground).is_none());
 
-        without_a_webhook(ground);
-        a_policy_that_attaches(ground, &life);
-        install(ground, &[]);
-    });
+            without_a_webhook(ground);
+            a_policy_that_attaches(ground, &life);
+            install(ground, &[]);
+        },
+    );
 }
 
 const UNANNOTATED: &str = "policies.nimscale.dev";

@@ -12,11 +12,8 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nimscale_ground::{Ground, Options, eventually, inside};
-
-fn options() -> Options {
-    Options { nimscale: Some(env!("CARGO_BIN_EXE_nimscale")), ..Options::default() }
-}
+use nimscale_ground::product::{config, installed, options, rolls};
+use nimscale_ground::{Ground, eventually, inside};
 
 /// A NIM of this number, with these annotations; it has no replicas, so that only the control plane is measured.
 fn nim(number: usize, annotations: &str) -> String {
@@ -33,8 +30,8 @@ const OWN: &str = "nimscale.dev/scale: \"1..8\", nimscale.dev/keep: \"gpu_cache_
 #[test]
 #[ignore = "figures, by hand: see the top of this file"]
 fn from_apply_to_hpa_beside_a_peer() {
-    inside("from_apply_to_hpa_beside_a_peer", options(), |ground| {
-        ground.install_all(&[]);
+    inside("from_apply_to_hpa_beside_a_peer", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
+        installed(ground, &[]);
         ground.apply(&nim(0, OWN));
         eventually("the first HPA is there", || !ground.get("hpa", "nim", "nim-0-nimscale").is_null());
         let mut peer = Peer::start(ground);
@@ -61,8 +58,8 @@ fn from_apply_to_hpa_beside_a_peer() {
 #[test]
 #[ignore = "figures, by hand: see the top of this file"]
 fn from_apply_to_served() {
-    inside("from_apply_to_served", options(), |ground| {
-        ground.install_all(&["--controller-arg", "--roll-interval=1s"]);
+    inside("from_apply_to_served", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
+        installed(ground, &["--controller-arg", "--roll-interval=1s"]);
         ground.fleet.total("gpu_cache_usage_perc", 0.05);
         ground.apply(nimscale_ground::scenario::NIM);
         let mut preset = Vec::new();
@@ -93,9 +90,9 @@ fn from_apply_to_served() {
 #[test]
 #[ignore = "figures, by hand: see the top of this file"]
 fn a_burst_and_a_thousand_that_change_nothing() {
-    inside("a_burst_and_a_thousand_that_change_nothing", options(), |ground| {
-        ground.install_all(&[]);
-        let settled = (writes(ground), ground.rolls());
+    inside("a_burst_and_a_thousand_that_change_nothing", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
+        installed(ground, &[]);
+        let settled = (writes(ground), rolls(ground));
         let annotation = |number: usize| format!("nimscale.dev/keep: \"gpu_cache_usage_perc + {} < 99\"", number % 20);
         let all: String = (0..200).map(|number| nim(number, &annotation(number))).collect();
         let start = Instant::now();
@@ -105,14 +102,12 @@ fn a_burst_and_a_thousand_that_change_nothing() {
         let attached = start.elapsed();
         eventually("the adapter serves them", || {
             let good = ground.get("configmap", "monitoring", "nimscale-adapter-state");
-            good["data"]["good.yaml"]
-                .as_str()
-                .is_some_and(|good| good.contains("+ 19") && good == ground.adapter_config())
+            good["data"]["good.yaml"].as_str().is_some_and(|good| good.contains("+ 19") && good == config(ground))
         });
         let served = start.elapsed();
         std::thread::sleep(Duration::from_secs(10));
         println!("burst of 200, 20 expressions: applied {applied:.1?}, all HPAs {attached:.1?}, served {served:.1?}");
-        println!("rolls {}, config {} bytes", ground.rolls() - settled.1, ground.adapter_config().len());
+        println!("rolls {}, config {} bytes", rolls(ground) - settled.1, config(ground).len());
         for (what, count) in difference(&writes(ground), &settled.0) {
             println!("writes {what}: {count}");
         }

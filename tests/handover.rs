@@ -1,9 +1,5 @@
 //! No request fails while certificates change and webhooks come and go, though none may pass unasked.
 
-#[path = "support/cluster.rs"]
-#[expect(dead_code, reason = "the verbs for a cluster are those of all tests")]
-mod cluster;
-
 use std::collections::BTreeSet;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -11,12 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cluster::{installed, options};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use nimscale_ground::product::{installed, options};
 use nimscale_ground::{Ground, eventually, inside};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -31,19 +27,23 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 #[test]
 fn no_apply_fails_while_certificates_and_webhooks_change() {
-    inside("no_apply_fails_while_certificates_and_webhooks_change", options(), |ground| {
-        let lives = ["--controller-arg", "--ca-life=36s", "--controller-arg", "--leaf-life=15s"];
-        installed(ground, &[&["--failure-policy=Fail"], &lives[..]].concat());
-        eventually("there are two webhooks", || webhooks(ground).len() == 2);
-        let applies = Applies::start(ground);
-        rotates(ground);
-        let taken = applies.taken();
-        replaced(ground);
-        let (all, failed) = applies.end();
-        println!("{taken} applies while certificates changed, {} while webhooks did", all - taken);
-        assert!(taken > 200 && all - taken > 100, "a load: {taken}, {all}");
-        assert_eq!(failed, [""; 0]);
-    });
+    inside(
+        "no_apply_fails_while_certificates_and_webhooks_change",
+        options(env!("CARGO_BIN_EXE_nimscale")),
+        |ground| {
+            let lives = ["--controller-arg", "--ca-life=36s", "--controller-arg", "--leaf-life=15s"];
+            installed(ground, &[&["--failure-policy=Fail"], &lives[..]].concat());
+            eventually("there are two webhooks", || webhooks(ground).len() == 2);
+            let applies = Applies::start(ground);
+            rotates(ground);
+            let taken = applies.taken();
+            replaced(ground);
+            let (all, failed) = applies.end();
+            println!("{taken} applies while certificates changed, {} while webhooks did", all - taken);
+            assert!(taken > 200 && all - taken > 100, "a load: {taken}, {all}");
+            assert_eq!(failed, [""; 0]);
+        },
+    );
 }
 
 /// Server-side applies, one after the other on each of some workloads with our keys.

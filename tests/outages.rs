@@ -2,14 +2,12 @@
 
 #[path = "support/chain.rs"]
 mod chain;
-#[path = "support/cluster.rs"]
-mod cluster;
 
 use std::thread::sleep;
 use std::time::Duration;
 
 use chain::{CONTROLLER, OWN, QUICK, converges, keeps, leader, nim};
-use cluster::{FOREIGN, config, installed, options, rolls};
+use nimscale_ground::product::{FOREIGN, config, installed, options, rolls};
 use nimscale_ground::{Ground, eventually, inside};
 
 /// What happens while a workload gets another expression.
@@ -53,12 +51,12 @@ const OF_DATA: &[Fault] = &[
 
 #[test]
 fn processes_come_and_go() {
-    inside("processes_come_and_go", options(), |ground| every(ground, OF_PROCESSES));
+    inside("processes_come_and_go", options(env!("CARGO_BIN_EXE_nimscale")), |ground| every(ground, OF_PROCESSES));
 }
 
 #[test]
 fn people_delete_and_edit() {
-    inside("people_delete_and_edit", options(), |ground| every(ground, OF_DATA));
+    inside("people_delete_and_edit", options(env!("CARGO_BIN_EXE_nimscale")), |ground| every(ground, OF_DATA));
 }
 
 fn every(ground: &Ground, faults: &[Fault]) {
@@ -175,7 +173,7 @@ fn policy_with_a_typo(ground: &Ground) {
 /// roll, during the trial.
 #[test]
 fn a_crash_behind_any_write_is_made_good() {
-    inside("a_crash_behind_any_write_is_made_good", options(), |ground| {
+    inside("a_crash_behind_any_write_is_made_good", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         installed(ground, QUICK);
         ground.fleet.each("gpu_cache_usage_perc", 0.01);
         ground.fleet.each("num_requests_running", 1.0);

@@ -2,14 +2,12 @@
 
 #[path = "support/chain.rs"]
 mod chain;
-#[path = "support/cluster.rs"]
-mod cluster;
 
 use std::thread::sleep;
 use std::time::Duration;
 
 use chain::{CONTROLLER, OWN, QUICK, converges, keeps, leader, nim};
-use cluster::{FOREIGN, condition, config, install, installed, nimscale, options, rolls};
+use nimscale_ground::product::{FOREIGN, condition, config, install, installed, nimscale, options, rolls};
 use nimscale_ground::{Ground, eventually, inside};
 use serde_json::{Value, json};
 
@@ -20,7 +18,7 @@ const THEIR_HPA: &str = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscal
 
 #[test]
 fn a_foreign_metric_is_never_lost() {
-    inside("a_foreign_metric_is_never_lost", options(), |ground| {
+    inside("a_foreign_metric_is_never_lost", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         ground.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: nim}\n");
         ground.fleet.each("num_requests_running", 5.0);
         ground.fleet.each("gpu_cache_usage_perc", 0.01);
@@ -215,7 +213,7 @@ const HINDRANCES: &[Hindrance] = &[
 
 #[test]
 fn a_roll_that_must_wait_says_why() {
-    inside("a_roll_that_must_wait_says_why", options(), |ground| {
+    inside("a_roll_that_must_wait_says_why", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         installed(ground, QUICK);
         ground.fleet.each("gpu_cache_usage_perc", 0.01);
         ground.fleet.each("num_requests_running", 1.0);
@@ -262,7 +260,7 @@ const FATAL: &str =
 
 #[test]
 fn a_roll_that_fails_is_taken_back() {
-    inside("a_roll_that_fails_is_taken_back", options(), |ground| {
+    inside("a_roll_that_fails_is_taken_back", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         installed(ground, QUICK);
         ground.fleet.each("gpu_cache_usage_perc", 0.01);
         ground.fleet.each("num_requests_running", 1.0);
@@ -325,7 +323,7 @@ fn is_ours(rules: &str) -> bool {
 
 #[test]
 fn what_is_kept_scales_on_without_nimscale() {
-    inside("what_is_kept_scales_on_without_nimscale", options(), |ground| {
+    inside("what_is_kept_scales_on_without_nimscale", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         installed(ground, QUICK);
         ground.fleet.total("gpu_cache_usage_perc", 0.05);
         ground.fleet.each("num_requests_running", 1.0);

@@ -1,8 +1,5 @@
 //! What a tenant cannot get by what he writes: an HPA without the right to one, and a value of another namespace.
 
-#[path = "support/cluster.rs"]
-#[expect(dead_code, reason = "each test uses what it needs")]
-mod cluster;
 #[path = "support/workload.rs"]
 mod workload;
 
@@ -10,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use cluster::{condition, config, installed, options};
+use nimscale_ground::product::{condition, config, installed, options};
 use nimscale_ground::{Applied, Ground, eventually, inside};
 use serde_json::{Value, json};
 use workload::workload;
@@ -68,7 +65,7 @@ subjects: [{kind: ServiceAccount, name: writer, namespace: tenant}]
 
 #[test]
 fn a_tenant_gets_nothing_that_is_not_his() {
-    inside("a_tenant_gets_nothing_that_is_not_his", options(), |ground| {
+    inside("a_tenant_gets_nothing_that_is_not_his", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
         // The first pod of all is the victim's, the last that of a name like another's.
         let late = Arc::new(OnceLock::new());
         let after = Arc::clone(&late);

@@ -207,11 +207,11 @@ impl Controller {
             if !self.leadership.is_held() || self.listed.len() < self.sources {
                 continue;
             }
-            for id in self.index.take_dirty() {
-                // One at a time for each workload; what changed meanwhile is seen after it.
-                if work.len() >= AT_ONCE || self.running.contains(&id) {
-                    self.index.touch(id);
-                } else if let Some(job) = self.job(&id) {
+            // One at a time for each workload; what changed meanwhile is seen after it.
+            while work.len() < AT_ONCE
+                && let Some(id) = self.index.take_dirty(&self.running)
+            {
+                if let Some(job) = self.job(&id) {
                     self.running.insert(id.clone());
                     self.later.remove(&id);
                     work.push(reconcile(Arc::clone(&self.context), job));

@@ -213,7 +213,10 @@ fn metrics_available(facts: &Facts<'_>, plan: &Plan) -> Link {
         .hpa
         .and_then(|hpa| hpa.conditions.get("ScalingActive"))
         .filter(|active| !active.is && active.reason.starts_with("FailedGet"));
+    // An HPA of an own expression is there before its rule is.
+    let unpublished = plan.metrics.iter().any(|metric| !facts.published.rules.contains(&metric.measure.name));
     match failed {
+        Some(_) if unpublished => Link::unknown(TYPE, "Waiting", "the adapter does not serve the rules yet".to_owned()),
         Some(active) => Link::broken(TYPE, "NoValue", format!("NS0513: {}", active.message)),
         None if presets.is_empty() => Link::holds(TYPE, "Available", String::new()),
         None => Link::holds(TYPE, "Available", format!("{presets} has no value for this workload, and is left out")),

@@ -188,7 +188,14 @@ fn decide(
     let good = observed.good.as_deref().map(split).transpose()?;
     let is_good = has.is_some() && good.as_ref().and_then(canary_of) == has;
     let added = adds(&text, &parts)?;
-    memory.contested &= added;
+    let rules_are_back =
+        good.as_ref().is_some_and(|good| good.own.iter().all(|(name, rule)| parts.own.get(name) == Some(rule)));
+    if !added || rules_are_back {
+        if memory.contested {
+            memory.reverts.clear();
+        }
+        memory.contested = false;
+    }
     if memory.contested {
         let message = "NS0503: somebody reverts the adapter's config; stopped writing until our rules are back";
         return Err(trouble("ConfigContested", message));
@@ -729,9 +736,13 @@ mod tests {
         assert_eq!(world.rolls, 1, "the adapter has ours loaded all the time");
         world.pass(7200);
         assert_eq!(world.next(), Step::Wait(None));
+        world.wanted = wanted(1);
+        assert_eq!(world.next(), Step::Wait(None), "what is new is no reason either");
         world.observed.config = good;
         world.next();
         assert_eq!(world.trouble, None);
+        world.observed.config = Some(FOREIGN.to_owned());
+        assert!(matches!(world.next(), Step::Write { .. }), "the count begins anew");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nimscale_ground::Ground;
 use serde_json::Value;
 
-use crate::cluster::{FOREIGN, condition, config};
+use nimscale_ground::product::{FOREIGN, condition, config};
 
 /// The namespace of nimscale.
 pub const OWN: &str = "nimscale-system";

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nimscale_ground::scenario::NIM;
-use nimscale_ground::{Ground, Options, play};
+use nimscale_ground::{Ground, Options, play, product};
 
 const NAME: &str = "meta-llama3-8b-instruct";
 
@@ -56,7 +56,7 @@ fn story(ground: &Ground) {
     say("A cluster has prometheus-adapter, with a rule of somebody else.");
     say("nimscale install | kubectl apply --server-side -f -");
     ground.fleet.total("gpu_cache_usage_perc", LOADS[0].0);
-    ground.install_all(&[]);
+    product::installed(ground, &[]);
     say("helm upgrade prometheus-adapter … --set rules.existing=nimscale-adapter-config   (once; here: kubectl patch)");
     shown(ground, &["get", "pods", "-A"]);
     let manifest = NIM.replace(
@@ -84,7 +84,7 @@ fn story(ground: &Ground) {
     ground.scales_to("deployment", "nim", NAME, 1);
     watch.kill().and_then(|()| watch.wait()).expect("kubectl runs still");
     say("nimscale status -n nim");
-    print!("{}", ground.nimscale(&["status", "-n", "nim"]).0);
+    print!("{}", product::nimscale(ground, &["status", "-n", "nim"]).0);
     say("kubectl get events -n nim");
     shown(ground, &["get", "events", "-n", "nim", "--sort-by=.metadata.creationTimestamp", "--field-selector=type!=x"]);
 }
