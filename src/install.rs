@@ -163,7 +163,7 @@ mod tests {
         });
         let webhook: Value = yaml::parse(webhook.expect("a Deployment")).expect("YAML");
         let container = &webhook["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(container["args"][3], "a: b # \"c\" \\ ${image}");
+        assert_eq!(container["args"][4], "a: b # \"c\" \\ ${image}");
         assert_eq!(container["image"], "example.com/nimscale:1@sha256:00");
     }
 
