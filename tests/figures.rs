@@ -91,7 +91,8 @@ fn from_apply_to_served() {
 #[ignore = "figures, by hand: see the top of this file"]
 fn a_burst_and_a_thousand_that_change_nothing() {
     inside("a_burst_and_a_thousand_that_change_nothing", options(env!("CARGO_BIN_EXE_nimscale")), |ground| {
-        installed(ground, &[]);
+        // Two hundred Deployments keep the controllers of the cluster busy for longer than a short roll may take.
+        installed(ground, &["--controller-arg", "--roll-timeout=120s"]);
         let settled = (writes(ground), rolls(ground));
         let annotation = |number: usize| format!("nimscale.dev/keep: \"gpu_cache_usage_perc + {} < 99\"", number % 20);
         let all: String = (0..200).map(|number| nim(number, &annotation(number))).collect();
