@@ -98,10 +98,6 @@ fn broken_workload(ground: &Ground, name: &str, config: &str) -> Option<String> 
         return Some(format!("{name} is not ready: {reason} {message}"));
     }
     let plan = ground.get("scalingplan", "nim", &format!("deployment.{name}"));
-    let workload = ground.get("deployment", "nim", name);
-    if plan["status"]["observedGeneration"] != workload["metadata"]["generation"] {
-        return Some(format!("{name}: the plan is of an older generation"));
-    }
     let hpa = ground.get("hpa", "nim", &format!("{name}-nimscale"));
     let names = |list: &Value, name: fn(&Value) -> &Value| -> Vec<String> {
         let all = list.as_array().into_iter().flatten().filter(|one| one["state"] != "Waiting");
