@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nimscale_rules::compile::{Compiled, compile};
+use nimscale_rules::compile::Compiled;
 use nimscale_rules::emit::adapter::{Rule, rule};
 use nimscale_rules::findings::{Code, Finding};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::{Book, Policies, Spec};
 use nimscale_rules::presets;
 use nimscale_rules::workload::{Object, Workload, WorkloadId, WorkloadKind};
+use nimscale_webhook::Memo;
 
 use crate::hpa::Hpa;
 use crate::nim_service::NimService;
@@ -29,8 +30,9 @@ pub struct Entry {
     pub generation: i64,
     /// Somebody is taking it away.
     pub deleting: bool,
-    /// With the annotations that count: an operator's workload has its owner's.
+    /// As it came.
     pub workload: Workload,
+    /// Of the annotations that count: an operator's workload has its owner's.
     pub compiled: Compiled,
 }
 
@@ -74,8 +76,8 @@ pub struct Index {
     book: Book,
     namespaces: BTreeMap<String, Labels>,
     policies: Policies,
-    /// As they came, for the time when what they are compiled with changes.
-    objects: BTreeMap<WorkloadId, Workload>,
+    /// Most workloads ask for the same presets.
+    memo: Memo,
     /// Rises with every change of what the adapter shall have.
     revision: u64,
     told: BTreeMap<String, Told>,
@@ -99,7 +101,7 @@ impl Index {
             book: Book::default(),
             namespaces: BTreeMap::new(),
             policies: Policies::built_in().clamping(),
-            objects: BTreeMap::new(),
+            memo: Memo::default(),
             dirty: BTreeSet::new(),
             blocked: BTreeSet::new(),
         }
@@ -191,9 +193,13 @@ impl Index {
                 self.services.remove(&key(&service));
             }
         }
-        let owned = self.objects.iter().filter(|(_, workload)| workload.owner.is_some());
+        let owned = self.workloads.iter().filter(|(_, entry)| entry.workload.owner.is_some());
         let owned: Vec<WorkloadId> = owned.map(|(id, _)| id.clone()).collect();
-        owned.into_iter().for_each(|id| self.compile_again(id));
+        for id in owned {
+            self.compile_again(&id);
+            // What a NIMService says of its replicas is no part of the plan.
+            self.touch(id);
+        }
     }
 
     pub fn see_policies(&mut self, seen: Seen<StoredPolicy>) {
@@ -280,28 +286,25 @@ impl Index {
         let workload = object.workload(kind);
         let id = workload.id.clone();
         let deleting = object.metadata.deletion_timestamp.is_some();
-        let known = self.workloads.get(&id);
         // A Deployment's status changes all the time, and none of it is ours to read.
-        let same = known.is_some_and(|entry| entry.uid == object.metadata.uid && entry.deleting == deleting)
-            && self.objects.get(&id) == Some(&workload);
-        if same {
-            return id;
+        let same = self.workloads.get(&id).is_some_and(|known| {
+            known.uid == object.metadata.uid && known.deleting == deleting && known.workload == workload
+        });
+        if !same {
+            let compiled = self.compile(&workload);
+            let (uid, generation) = (object.metadata.uid.clone(), object.metadata.generation);
+            self.insert(Entry { uid, generation, deleting, workload, compiled });
         }
-        self.objects.insert(id.clone(), workload);
-        let entry = self.entry(&id, object.metadata.uid.clone(), object.metadata.generation, deleting);
-        self.insert(id.clone(), entry);
         id
     }
 
-    fn entry(&self, id: &WorkloadId, uid: String, generation: i64, deleting: bool) -> Option<Entry> {
-        let mut workload = self.objects.get(id)?.clone();
-        if let Some(service) = self.service_of(&workload) {
-            let of_owner = Workload::stored(id.clone(), &service.annotations);
-            workload.annotations = of_owner.annotations;
-            workload.annotation_bytes = of_owner.annotation_bytes;
-        }
-        let compiled = compile(&workload, &self.policies, &self.platform);
-        Some(Entry { uid, generation, deleting, workload, compiled })
+    fn compile(&self, workload: &Workload) -> Compiled {
+        let of_owner = self.service_of(workload).map(|service| {
+            let Workload { annotations, annotation_bytes, .. } =
+                Workload::stored(workload.id.clone(), &service.annotations);
+            Workload { annotations, annotation_bytes, ..workload.clone() }
+        });
+        self.memo.compile(of_owner.as_ref().unwrap_or(workload), &self.policies, &self.platform)
     }
 
     /// The NIMService that controls a workload: the annotations of its own Deployment are overwritten at each sync.
@@ -310,12 +313,10 @@ impl Index {
         self.services.get(&(workload.id.namespace.clone().unwrap_or_default(), owner.name.clone()))
     }
 
-    fn insert(&mut self, id: WorkloadId, entry: Option<Entry>) {
-        if let Some(entry) = entry {
-            let planned = entry.compiled.plan.is_some();
-            let old = self.workloads.insert(id.clone(), Arc::new(entry));
-            self.revision += u64::from(planned || old.is_some_and(|old| old.compiled.plan.is_some()));
-        }
+    fn insert(&mut self, entry: Entry) {
+        let (id, planned) = (entry.workload.id.clone(), entry.compiled.plan.is_some());
+        let old = self.workloads.insert(id.clone(), Arc::new(entry));
+        self.revision += u64::from(planned || old.is_some_and(|old| old.compiled.plan.is_some()));
         self.touch_blocked(id.namespace.as_deref());
         self.dirty.insert(id);
     }
@@ -323,29 +324,23 @@ impl Index {
     fn forget(&mut self, id: &WorkloadId) {
         let old = self.workloads.remove(id);
         self.revision += u64::from(old.is_some_and(|old| old.compiled.plan.is_some()));
-        self.objects.remove(id);
         self.dirty.insert(id.clone());
         self.blocked.remove(id);
         self.touch_blocked(id.namespace.as_deref());
     }
 
-    fn compile_again(&mut self, id: WorkloadId) {
-        let Some(known) = self.workloads.get(&id) else { return };
-        let entry = self.entry(&id, known.uid.clone(), known.generation, known.deleting);
-        self.insert(id, entry);
+    fn compile_again(&mut self, id: &WorkloadId) {
+        let Some(known) = self.workloads.get(id).cloned() else { return };
+        let compiled = self.compile(&known.workload);
+        if compiled != known.compiled {
+            self.insert(Entry { compiled, ..Entry::clone(&known) });
+        }
     }
 
     fn resolve_again(&mut self) {
         self.policies = self.book.policies(&self.namespaces).clamping();
         let ids: Vec<WorkloadId> = self.workloads.keys().cloned().collect();
-        for id in ids {
-            let Some(known) = self.workloads.get(&id) else { continue };
-            let entry = self.entry(&id, known.uid.clone(), known.generation, known.deleting);
-            let changed = entry.as_ref().is_some_and(|entry| entry.compiled != known.compiled);
-            if changed {
-                self.insert(id, entry);
-            }
-        }
+        ids.iter().for_each(|id| self.compile_again(id));
     }
 
     /// Says whether something stands between a workload and its HPA: only these wait for what others do.

@@ -21,7 +21,7 @@ impl Prometheus {
     }
 
     pub async fn answers(&self) -> bool {
-        self.ask("query", "query", "vector(1)").await.is_some()
+        self.ask("vector(1)").await.is_some()
     }
 
     /// The names of the series that a selector has lately found; none where Prometheus does not say.
@@ -30,12 +30,12 @@ impl Prometheus {
         struct Series {
             metric: BTreeMap<String, String>,
         }
-        let found = self.ask("query", "query", &format!("group by (__name__) ({selector})")).await;
+        let found = self.ask(&format!("group by (__name__) ({selector})")).await;
         let found = found.and_then(|result| serde_json::from_value::<Vec<Series>>(result).ok()).unwrap_or_default();
         found.into_iter().filter_map(|mut series| series.metric.remove("__name__")).collect()
     }
 
-    async fn ask(&self, path: &str, key: &'static str, value: &str) -> Option<serde_json::Value> {
+    async fn ask(&self, expression: &str) -> Option<serde_json::Value> {
         #[derive(Deserialize)]
         struct Answer {
             data: Data,
@@ -44,9 +44,10 @@ impl Prometheus {
         struct Data {
             result: serde_json::Value,
         }
-        let (agent, url, value) = (self.agent.clone(), format!("{}/api/v1/{path}", self.url), value.to_owned());
+        let (agent, url) = (self.agent.clone(), format!("{}/api/v1/query", self.url));
+        let expression = expression.to_owned();
         let asked = tokio::task::spawn_blocking(move || {
-            let text = agent.get(&url).query(key, &value).call().ok()?.body_mut().read_to_string().ok()?;
+            let text = agent.get(&url).query("query", &expression).call().ok()?.body_mut().read_to_string().ok()?;
             serde_json::from_str::<Answer>(&text).ok()
         });
         Some(asked.await.ok()??.data.result)
