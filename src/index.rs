@@ -15,10 +15,7 @@ use nimscale_webhook::Memo;
 use crate::hpa::Hpa;
 use crate::nim_service::NimService;
 use crate::scaling_plan::Status;
-use crate::watch::Seen;
-
-/// Labels of an object.
-pub type Labels = BTreeMap<String, String>;
+use crate::watch::{Labels, Seen};
 
 /// A namespace and a name in it.
 pub type Named = (String, String);
@@ -182,16 +179,9 @@ impl Index {
         }
     }
 
-    pub fn see_services(&mut self, seen: Seen<NimService>) {
-        let key = |service: &NimService| (service.namespace.clone(), service.name.clone());
-        match seen {
-            Seen::All(all) => self.services = all.into_iter().map(|service| (key(&service), service)).collect(),
-            Seen::Applied(service) => {
-                self.services.insert(key(&service), service);
-            }
-            Seen::Gone(service) => {
-                self.services.remove(&key(&service));
-            }
+    pub fn see_services(&mut self, seen: Seen<(Named, NimService)>) {
+        if !seen.enter(&mut self.services) {
+            return;
         }
         let owned = self.workloads.iter().filter(|(_, entry)| entry.workload.owner.is_some());
         let owned: Vec<WorkloadId> = owned.map(|(id, _)| id.clone()).collect();
@@ -216,17 +206,7 @@ impl Index {
     }
 
     pub fn see_namespaces(&mut self, seen: Seen<(String, Labels)>) {
-        let before = self.namespaces.clone();
-        match seen {
-            Seen::All(all) => self.namespaces = all.into_iter().collect(),
-            Seen::Applied((name, labels)) => {
-                self.namespaces.insert(name, labels);
-            }
-            Seen::Gone((name, _)) => {
-                self.namespaces.remove(&name);
-            }
-        }
-        if self.namespaces != before && !self.book.is_empty() {
+        if seen.enter(&mut self.namespaces) && !self.book.is_empty() {
             self.resolve_again();
         }
     }

@@ -11,6 +11,7 @@ use kube::{Client, Resource};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
+use crate::index::Named;
 use crate::watch::{Seen, watch};
 
 /// How often a cluster without the kind is asked for it: NIM Operator may be installed later.
@@ -35,7 +36,7 @@ pub async fn are_served(client: &Client) -> bool {
 }
 
 /// All NIMServices, from when the cluster has the kind.
-pub fn watch_all(client: Client) -> impl Stream<Item = Seen<NimService>> {
+pub fn watch_all(client: Client) -> impl Stream<Item = Seen<(Named, NimService)>> {
     let served = async move {
         while !are_served(&client).await {
             sleep(ASK_EVERY).await;
@@ -67,14 +68,16 @@ struct Scale {
 }
 
 impl Object {
-    fn trimmed(self) -> NimService {
-        NimService {
-            namespace: self.metadata.namespace.unwrap_or_default(),
-            name: self.metadata.name.unwrap_or_default(),
+    fn trimmed(self) -> (Named, NimService) {
+        let named = (self.metadata.namespace.unwrap_or_default(), self.metadata.name.unwrap_or_default());
+        let service = NimService {
+            namespace: named.0.clone(),
+            name: named.1.clone(),
             annotations: self.metadata.annotations.unwrap_or_default(),
             replicas: self.spec.replicas,
             scales: self.spec.scale.enabled.unwrap_or(false),
-        }
+        };
+        (named, service)
     }
 }
 

@@ -8,27 +8,30 @@ use arc_swap::ArcSwap;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::Api;
 use kube::runtime::watcher;
-use kube::{Client, ResourceExt};
 use nimscale_rules::policy::Book;
+use nimscale_rules::workload::WorkloadId;
 use nimscale_webhook::Snapshot;
 use tokio::time::sleep;
 
 use crate::admin::Check;
 use crate::hpa::Hpa;
-use crate::index::{Labels, Named, StoredPolicy, enter_policies};
-use crate::watch::{Seen, watch};
+use crate::index::{Named, StoredPolicy, enter_policies};
+use crate::watch::{Labels, Seen, namespaces, watch};
 
 /// An HPA's status is written at every scrape; a new snapshot for each of a thousand would be work for nothing.
 const SETTLE: Duration = Duration::from_millis(20);
 
 enum Change {
-    Hpas(Seen<Hpa>),
+    Hpas(Seen<(Named, Target)>),
     Policies(Seen<StoredPolicy>),
     Namespaces(Seen<(String, Labels)>),
 }
+
+/// An HPA and the workload that it scales; `None` for one that scales something else.
+type Target = Option<(WorkloadId, nimscale_webhook::Hpa)>;
 
 /// Runs until the process ends; `synced` is met once everything was listed.
 pub async fn follow(client: Client, snapshot: Arc<ArcSwap<Snapshot>>, synced: Check) {
@@ -48,18 +51,18 @@ pub async fn follow(client: Client, snapshot: Arc<ArcSwap<Snapshot>>, synced: Ch
 }
 
 fn changes(client: Client) -> BoxStream<'static, Change> {
-    let all = watcher::Config::default;
-    let hpas = watch(Api::<HorizontalPodAutoscaler>::all(client.clone()), all(), Hpa::of).map(Change::Hpas);
-    let policies = crate::policy_watch::watch_all(client.clone()).map(Change::Policies);
-    let namespaces = watch(Api::<Namespace>::all(client), all(), |namespace| {
-        (namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
+    let hpas = watch(Api::<HorizontalPodAutoscaler>::all(client.clone()), watcher::Config::default(), |hpa| {
+        let hpa = Hpa::of(hpa);
+        ((hpa.namespace.clone(), hpa.name.clone()), hpa.target.clone().map(|target| (target, trimmed(&hpa))))
     });
-    futures::stream::select_all([hpas.boxed(), policies.boxed(), namespaces.map(Change::Namespaces).boxed()]).boxed()
+    let policies = crate::policy_watch::watch_all(client.clone()).map(Change::Policies);
+    let namespaces = namespaces(client).map(Change::Namespaces);
+    futures::stream::select_all([hpas.map(Change::Hpas).boxed(), policies.boxed(), namespaces.boxed()]).boxed()
 }
 
 #[derive(Default)]
 struct Known {
-    hpas: BTreeMap<Named, Hpa>,
+    hpas: BTreeMap<Named, Target>,
     book: Book,
     namespaces: BTreeMap<String, Labels>,
     /// HPAs, policies, namespaces.
@@ -67,51 +70,23 @@ struct Known {
 }
 
 impl Known {
-    /// True when something changed that a request is judged by.
+    /// True when something changed that a request is judged by, or was listed for the first time.
     fn see(&mut self, change: Change) -> bool {
-        match change {
-            Change::Hpas(seen) => {
-                self.listed[0] = true;
-                self.see_hpas(seen)
-            }
+        let (source, changed) = match change {
+            Change::Hpas(seen) => (0, seen.enter(&mut self.hpas)),
             Change::Policies(seen) => {
-                self.listed[1] = true;
                 enter_policies(&mut self.book, seen, |_, _| {});
-                true
+                (1, true)
             }
-            Change::Namespaces(seen) => {
-                self.listed[2] = true;
-                match seen {
-                    Seen::All(all) => self.namespaces = all.into_iter().collect(),
-                    Seen::Applied((name, labels)) => {
-                        return self.namespaces.insert(name, labels.clone()) != Some(labels);
-                    }
-                    Seen::Gone((name, _)) => return self.namespaces.remove(&name).is_some(),
-                }
-                true
-            }
-        }
-    }
-
-    fn see_hpas(&mut self, seen: Seen<Hpa>) -> bool {
-        let key = |hpa: &Hpa| (hpa.namespace.clone(), hpa.name.clone());
-        match seen {
-            Seen::All(all) => {
-                self.hpas = all.into_iter().map(|hpa| (key(&hpa), hpa)).collect();
-                true
-            }
-            Seen::Applied(hpa) => {
-                let old = self.hpas.insert(key(&hpa), hpa.clone());
-                old.is_none_or(|old| !old.says_the_same(&hpa))
-            }
-            Seen::Gone(hpa) => self.hpas.remove(&key(&hpa)).is_some(),
-        }
+            Change::Namespaces(seen) => (2, seen.enter(&mut self.namespaces)),
+        };
+        !std::mem::replace(&mut self.listed[source], true) || changed
     }
 
     fn snapshot(&self, before: &Snapshot) -> Snapshot {
-        let hpas = self.hpas.values().filter_map(|hpa| {
-            let target = hpa.target.as_ref()?;
-            Some((hpa.namespace.clone(), target.kind, target.name.clone(), trimmed(hpa)))
+        let hpas = self.hpas.iter().filter_map(|((namespace, _), target)| {
+            let (workload, hpa) = target.clone()?;
+            Some((namespace.clone(), workload.kind, workload.name, hpa))
         });
         Snapshot {
             policies: self.book.policies(&self.namespaces),

@@ -1,17 +1,23 @@
 //! Watch objects of the API: all of them at first and after each gap, then one change after the other.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Debug;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Client, Resource};
+use kube::{Client, Resource, ResourceExt};
 use nimscale_rules::workload::{self, Metadata, Object, OwnerReference, WorkloadKind};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+
+/// Labels of an object.
+pub type Labels = BTreeMap<String, String>;
 
 /// What a watch has seen.
 #[derive(Clone, Debug)]
@@ -57,6 +63,35 @@ where
         futures::future::ready(seen)
     });
     seen.boxed()
+}
+
+impl<K: Ord, V: PartialEq> Seen<(K, V)> {
+    /// Makes a map what was seen; false when it was that already.
+    pub fn enter(self, map: &mut BTreeMap<K, V>) -> bool {
+        match self {
+            Self::All(all) => {
+                let all = all.into_iter().collect();
+                let changed = *map != all;
+                *map = all;
+                changed
+            }
+            Self::Applied((key, value)) => match map.entry(key) {
+                Entry::Occupied(known) if *known.get() == value => false,
+                entry @ (Entry::Occupied(_) | Entry::Vacant(_)) => {
+                    entry.insert_entry(value);
+                    true
+                }
+            },
+            Self::Gone((key, _)) => map.remove(&key).is_some(),
+        }
+    }
+}
+
+/// The labels of all namespaces, by name.
+pub fn namespaces(client: Client) -> BoxStream<'static, Seen<(String, Labels)>> {
+    watch(Api::<Namespace>::all(client), watcher::Config::default(), |namespace| {
+        (namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
+    })
 }
 
 /// One object, by its name: rights may be given on that alone.

@@ -20,21 +20,20 @@ use std::time::Duration;
 use futures::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Namespace;
+use kube::Client;
 use kube::api::Api;
 use kube::runtime::watcher;
-use kube::{Client, ResourceExt};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::workload::{Object, WorkloadId, WorkloadKind};
 use tokio::sync::watch as channel;
 use tokio::time::{Instant, sleep_until};
 
 use crate::hpa::Hpa;
-use crate::index::{Index, Labels, StoredPlan, StoredPolicy};
+use crate::index::{Index, Named, StoredPlan, StoredPolicy};
 use crate::lease::Leadership;
 use crate::nim_service::{self, NimService};
 use crate::scaling_plan::ScalingPlan;
-use crate::watch::{Seen, watch, workloads};
+use crate::watch::{Labels, Seen, namespaces, watch, workloads};
 use adapter::Published;
 use metrics::Metrics;
 use ownership::Standing;
@@ -65,7 +64,7 @@ enum Change {
     Plans(Seen<StoredPlan>),
     Policies(Seen<StoredPolicy>),
     Namespaces(Seen<(String, Labels)>),
-    Services(Seen<NimService>),
+    Services(Seen<(Named, NimService)>),
 }
 
 impl Change {
@@ -309,9 +308,6 @@ fn changes(client: &Client) -> SelectAll<BoxStream<'static, Change>> {
     let hpas = watch(Api::<HorizontalPodAutoscaler>::all(client.clone()), all(), Hpa::of);
     let plans = watch(Api::<ScalingPlan>::all(client.clone()), all(), StoredPlan::of);
     let policies = crate::policy_watch::watch_all(client.clone());
-    let namespaces = watch(Api::<Namespace>::all(client.clone()), all(), |namespace| {
-        (namespace.name_any(), namespace.metadata.labels.unwrap_or_default())
-    });
     let services = nim_service::watch_all(client.clone());
     futures::stream::select_all([
         deployments.map(|seen| Change::Workloads(WorkloadKind::Deployment, seen)).boxed(),
@@ -319,7 +315,7 @@ fn changes(client: &Client) -> SelectAll<BoxStream<'static, Change>> {
         hpas.map(Change::Hpas).boxed(),
         plans.map(Change::Plans).boxed(),
         policies.map(Change::Policies).boxed(),
-        namespaces.map(Change::Namespaces).boxed(),
+        namespaces(client.clone()).map(Change::Namespaces).boxed(),
         services.map(Change::Services).boxed(),
     ])
 }
