@@ -7,8 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use nimscale_rules::keys::ADOPTABLE;
 use nimscale_rules::workload::{WorkloadId, WorkloadKind};
 
-/// Who writes our objects, in `managedFields`.
-pub const FIELD_MANAGER: &str = "nimscale-controller";
+use crate::writer::FIELD_MANAGER;
 
 /// An HPA of anybody, trimmed.
 #[derive(Clone, Debug, PartialEq)]

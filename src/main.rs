@@ -24,6 +24,7 @@ mod signals;
 mod snapshot;
 mod telemetry;
 mod watch;
+mod writer;
 
 use std::process::ExitCode;
 

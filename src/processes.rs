@@ -170,7 +170,7 @@ impl Process {
         telemetry::register_leader(&mut self.registry, move || held.is_held());
         let nim_services = crate::nim_service::are_served(&self.client).await;
         let settings = controller::Settings { grace: self.args.grace, overdue: args.overdue };
-        let metrics = controller::metrics::Metrics::register(&mut self.registry);
+        let metrics = controller::metrics::Metrics::register(&mut self.registry, self.metrics.calls.clone());
         let (controller, ends) = Controller::new(
             self.client.clone(),
             self.platform.clone(),

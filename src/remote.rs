@@ -89,6 +89,7 @@ struct Labels {
 pub enum Verb {
     Get,
     Apply,
+    Delete,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -96,6 +97,11 @@ pub enum Resource {
     Leases,
     Secrets,
     WebhookConfigurations,
+    HorizontalPodAutoscalers,
+    ScalingPlans,
+    ClusterScalingPolicies,
+    ConfigMaps,
+    Deployments,
 }
 
 #[derive(Clone, Copy, Debug, Hash, PartialEq, Eq)]
@@ -113,6 +119,7 @@ impl EncodeLabelValue for Verb {
         encoder.write_str(match self {
             Self::Get => "get",
             Self::Apply => "apply",
+            Self::Delete => "delete",
         })
     }
 }
@@ -123,6 +130,11 @@ impl EncodeLabelValue for Resource {
             Self::Leases => "leases",
             Self::Secrets => "secrets",
             Self::WebhookConfigurations => "mutatingwebhookconfigurations",
+            Self::HorizontalPodAutoscalers => "horizontalpodautoscalers",
+            Self::ScalingPlans => "scalingplans",
+            Self::ClusterScalingPolicies => "clusterscalingpolicies",
+            Self::ConfigMaps => "configmaps",
+            Self::Deployments => "deployments",
         })
     }
 }

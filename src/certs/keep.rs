@@ -6,7 +6,7 @@ use anyhow::Context;
 use futures::stream::{Stream, StreamExt, select, unfold};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,9 +17,8 @@ use super::{bundles, tell_expiry, unannotated, watched};
 use crate::lease::Leadership;
 use crate::remote::{CallError, Resource, Verb};
 use crate::telemetry::Metrics;
+use crate::writer::Writer;
 
-/// Of the `caBundle`s and the Secret, and on these objects of nothing else: an apply drops what it no longer states.
-const FIELD_MANAGER: &str = "nimscale-controller";
 const CALL_DEADLINE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
@@ -48,10 +47,11 @@ pub async fn keep(
     let keeper = Keeper {
         secrets: Api::namespaced(client.clone(), &settings.namespace),
         configurations: Api::all(client),
+        // On these objects it applies nothing else: an apply drops what it no longer states.
+        writer: Writer::new(metrics.calls.clone(), leadership.clone()),
         metrics,
         settings,
         images,
-        leadership: leadership.clone(),
     };
     loop {
         let term = async {
@@ -80,7 +80,7 @@ struct Keeper {
     settings: Settings,
     /// The image patterns of policies that attach what is not annotated.
     images: watch::Receiver<Vec<String>>,
-    leadership: Leadership,
+    writer: Writer,
 }
 
 /// What one process remembers between two looks.
@@ -198,7 +198,7 @@ impl Keeper {
             "metadata": metadata(name, found.and_then(|secret| secret.metadata.resource_version.as_deref())),
             "data": state.data(),
         });
-        self.apply(Resource::Secrets, &self.secrets, name, &secret).await
+        self.writer.apply(Resource::Secrets, &self.secrets, &secret).await.map(drop)
     }
 
     /// Writes the bundle to every webhook of the configuration, and of the webhook for unannotated workloads all.
@@ -219,20 +219,7 @@ impl Keeper {
             "metadata": metadata(name, found.metadata.resource_version.as_deref()),
             "webhooks": webhooks,
         });
-        self.apply(Resource::WebhookConfigurations, &self.configurations, name, &configuration).await
-    }
-
-    async fn apply<K>(&self, resource: Resource, api: &Api<K>, name: &str, object: &Value) -> anyhow::Result<()>
-    where
-        K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-    {
-        if !self.leadership.is_held() {
-            anyhow::bail!("the lease was lost before {name} was written");
-        }
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let apply = async { api.patch(name, &params, &Patch::Apply(object)).await };
-        let stored = self.metrics.calls.make(Verb::Apply, resource, CALL_DEADLINE, apply).await;
-        stored.map(drop).with_context(|| format!("failed to write {name}"))
+        self.writer.apply(Resource::WebhookConfigurations, &self.configurations, &configuration).await.map(drop)
     }
 }
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch};
 use kube::core::GroupVersionKind;
 use kube::{Client, ResourceExt};
 use nimscale_rules::emit::adapter::{CONFIG_KEY, CONFIG_MAP};
@@ -17,11 +17,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::cli::UninstallArgs;
 use crate::controller::adapter::{CHECKSUM, STATE_MAP, adapter};
-use crate::hpa::{FIELD_MANAGER, Hpa};
+use crate::hpa::Hpa;
 use crate::install;
 use crate::output::{Exit, talk};
 use crate::processes::{LEASE, SECRET};
 use crate::scaling_plan::ScalingPlan;
+use crate::writer::apply_params;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -142,22 +143,21 @@ impl Cluster<'_> {
         let version = map.resource_version();
         let text = map.data.and_then(|mut data| data.remove(CONFIG_KEY)).unwrap_or_default();
         let parts = base::split(&text).context("the adapter's config does not load: take our rules out by hand")?;
-        let params = PatchParams::apply(FIELD_MANAGER).force();
         if !parts.own.is_empty() {
             let restored = json!({
                 "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CONFIG_MAP, "resourceVersion": version},
                 "data": {CONFIG_KEY: parts.foreign},
             });
-            let written = timeout(TIMEOUT, maps.patch(CONFIG_MAP, &params, &Patch::Apply(&restored))).await?;
+            let written = timeout(TIMEOUT, maps.patch(CONFIG_MAP, &apply_params(), &Patch::Apply(&restored))).await?;
             written.with_context(|| format!("failed to write {namespace}/{CONFIG_MAP}"))?;
         }
         deleted(timeout(TIMEOUT, maps.delete(STATE_MAP, &DeleteParams::default())).await?)?;
-        self.roll_adapter(&params).await?;
+        self.roll_adapter().await?;
         talk(&format!("took {} rules out of {namespace}/{CONFIG_MAP}; all others are as they were", parts.own.len()));
         Ok(())
     }
 
-    async fn roll_adapter(&self, params: &PatchParams) -> anyhow::Result<()> {
+    async fn roll_adapter(&self) -> anyhow::Result<()> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.args.install.adapter_namespace);
         let name = &self.args.install.adapter_deployment;
         let Some(deployment) = timeout(TIMEOUT, deployments.get_opt(name)).await?? else { return Ok(()) };
@@ -173,7 +173,7 @@ impl Cluster<'_> {
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
             "spec": {"template": {"metadata": {"annotations": {CHECKSUM: UNINSTALLED}}}},
         });
-        let rolled = timeout(TIMEOUT, deployments.patch(name, params, &Patch::Apply(&roll))).await?;
+        let rolled = timeout(TIMEOUT, deployments.patch(name, &apply_params(), &Patch::Apply(&roll))).await?;
         rolled.map(drop).with_context(|| format!("failed to roll {name}"))
     }
 }

@@ -10,24 +10,25 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use kube::{Client, ResourceExt};
 use nimscale_rules::emit::adapter::{CONFIG_KEY, CONFIG_MAP};
 use nimscale_rules::emit::base::{Maker, PREFIX, foreign_makers};
 use nimscale_rules::platform::Platform;
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::metrics::Metrics;
 use super::roll::{
     Adapter, MOST_BYTES, Memory, Next, Observed, Step, Timing, Trouble, Wanted, lasts, next, own_rules, trouble,
 };
 use super::served::{self, Answer};
-use crate::hpa::FIELD_MANAGER;
 use crate::lease::Leadership;
 use crate::prometheus::Prometheus;
+use crate::remote::{Resource, Verb};
 use crate::watch::{Seen, named, watch};
+use crate::writer::Writer;
 
 /// Where our own memory of the adapter's config is kept.
 pub const STATE_MAP: &str = "nimscale-adapter-state";
@@ -43,7 +44,7 @@ const REFUSED: &str = "refused.yaml";
 pub const CHECKSUM: &str = "checksum/nimscale-config";
 
 /// No call may hang a loop.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How often everything is looked at when nothing happens.
 const LOOK_EVERY: Duration = Duration::from_secs(300);
@@ -90,10 +91,11 @@ pub async fn keep(
         client,
         settings,
         platform,
-        metrics,
         observed: Observed::default(),
         refused: None,
         versions: BTreeMap::new(),
+        writer: Writer::new(metrics.calls.clone(), leadership.clone()),
+        metrics,
         memory: Memory::default(),
         listed_before: None,
         services: BTreeMap::new(),
@@ -124,6 +126,7 @@ struct Keeper {
     hindrance: Option<Trouble>,
     published: watch::Sender<Published>,
     leadership: Leadership,
+    writer: Writer,
 }
 
 /// What a watch of this loop has told.
@@ -325,7 +328,7 @@ impl Keeper {
     async fn import(&mut self) -> anyhow::Result<Option<Duration>> {
         let adapter = self.observed.adapter.as_ref().context("there is an adapter to import from")?;
         let name = adapter.reads.clone().context("the adapter mounts no ConfigMap for its --config")?;
-        let map = timeout(TIMEOUT, self.maps.get(&name)).await?;
+        let map = self.metrics.calls.make(Verb::Get, Resource::ConfigMaps, DEADLINE, self.maps.get(&name)).await;
         let map = map.with_context(|| format!("failed to read the adapter's ConfigMap {name}"))?;
         let text = map.data.and_then(|mut data| data.remove(CONFIG_KEY)).unwrap_or_default();
         tracing::info!(config_map = name, bytes = text.len(), "imported the adapter's config");
@@ -376,14 +379,11 @@ impl Keeper {
 
     /// Server-side apply by name is all that the rights allow; the resource version makes it meet nobody else's write.
     async fn write(&self, name: &str, data: serde_json::Value, version: Option<String>) -> anyhow::Result<ConfigMap> {
-        anyhow::ensure!(self.leadership.is_held(), "the lease was lost");
         let mut map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
         if let Some(version) = version {
             map["metadata"]["resourceVersion"] = version.into();
         }
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = timeout(TIMEOUT, self.maps.patch(name, &params, &Patch::Apply(&map))).await?;
-        written.with_context(|| format!("failed to write the ConfigMap {name}"))
+        self.writer.apply(Resource::ConfigMaps, &self.maps, &map).await
     }
 
     /// Before a roll what serves now must answer: a roll into a broken Prometheus proves nothing, and takes the list of
@@ -455,7 +455,6 @@ impl Keeper {
     }
 
     async fn roll(&mut self, canary: &str) -> anyhow::Result<Option<Duration>> {
-        anyhow::ensure!(self.leadership.is_held(), "the lease was lost");
         self.listed_before = served::listed(&self.client).await.map(foreign);
         let rolled_to = self.observed.adapter.as_ref().and_then(|adapter| adapter.rolled_to.as_deref());
         // The same value would roll nothing.
@@ -469,10 +468,7 @@ impl Keeper {
             "metadata": {"name": self.settings.deployment},
             "spec": {"template": {"metadata": {"annotations": {CHECKSUM: checksum}}}},
         });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let roll = Patch::Apply(&roll);
-        let rolled = self.deployments.patch(&self.settings.deployment, &params, &roll);
-        let rolled = timeout(TIMEOUT, rolled).await?.context("failed to roll the adapter")?;
+        let rolled = self.writer.apply(Resource::Deployments, &self.deployments, &roll).await?;
         self.observed.adapter = Some(adapter(&rolled));
         self.set_version(ADAPTER, rolled.resource_version());
         self.memory.on_trial = None;

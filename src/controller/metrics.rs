@@ -8,11 +8,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::remote::Calls;
 use crate::scaling_plan::Status;
 
 /// The controller's metrics. Clones are the same metrics.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
+    pub calls: Calls,
     reconciles: Family<OfResult, Counter>,
     workloads: Family<OfState, Gauge>,
     /// Rules of ours that the adapter serves, by the last proof.
@@ -47,9 +49,10 @@ enum State {
 }
 
 impl Metrics {
-    pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
-        let Self { reconciles, workloads, rules, config_bytes, rolls, sync_errors } = metrics.clone();
+    /// Registers them, but for those of the calls, which others make, too.
+    pub fn register(registry: &mut Registry, calls: Calls) -> Self {
+        let metrics = Self { calls, ..Self::default() };
+        let Self { calls: _, reconciles, workloads, rules, config_bytes, rolls, sync_errors } = metrics.clone();
         registry.register("nimscale_reconcile", "Passes over a workload by their result", reconciles);
         registry.register("nimscale_workloads", "Workloads with a plan by their state", workloads);
         registry.register("nimscale_adapter_rules", "Rules of ours that the adapter serves", rules);

@@ -189,8 +189,7 @@ impl Controller {
                 () = sleep_until(policies_at.unwrap_or_else(Instant::now)), if policies_at.is_some() => {
                     policies_at = None;
                     if self.leadership.is_held() {
-                        let client = self.context.client();
-                        teller.tell(&client, self.index.policies()).await;
+                        teller.tell(&self.context.writer, &self.context.client, self.index.policies()).await;
                     }
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
@@ -228,7 +227,7 @@ impl Controller {
             Change::Hpas(seen) => self.index.see_hpas(seen),
             Change::Plans(seen) => {
                 self.index.see_plans(seen);
-                self.context.metrics().count(self.index.plans.values());
+                self.context.metrics.count(self.index.plans.values());
             }
             Change::Policies(seen) => {
                 self.index.see_policies(seen);

@@ -1,22 +1,18 @@
 //! Tell each policy what became of it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use anyhow::Context;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::Api;
 use serde_json::json;
-use tokio::time::timeout;
 
 use crate::crds::{ClusterScalingPolicy, PolicyStatus};
-use crate::hpa::FIELD_MANAGER;
 use crate::index::Told;
+use crate::remote::Resource;
 use crate::scaling_plan::{GROUP, VERSION};
-
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::writer::Writer;
 
 /// What each policy was last told, so that only news is written.
 #[derive(Default)]
@@ -24,14 +20,14 @@ pub struct Teller(BTreeMap<String, PolicyStatus>);
 
 impl Teller {
     /// Writes what is new; what fails is written with the next change.
-    pub async fn tell(&mut self, client: &Client, policies: BTreeMap<String, (Told, i64, i64)>) {
+    pub async fn tell(&mut self, writer: &Writer, client: &Client, policies: BTreeMap<String, (Told, i64, i64)>) {
         self.0.retain(|name, _| policies.contains_key(name));
         for (name, (told, matched, overridden)) in policies {
             let status = status(&told, matched, overridden, self.0.get(&name));
             if self.0.get(&name) == Some(&status) {
                 continue;
             }
-            match write(client, &name, &status).await {
+            match write(writer, client, &name, &status).await {
                 Ok(()) => drop(self.0.insert(name, status)),
                 Err(error) => tracing::warn!(policy = name, error = format!("{error:#}"), "a policy was not told"),
             }
@@ -64,13 +60,11 @@ fn status(told: &Told, matched: i64, overridden: i64, before: Option<&PolicyStat
     }
 }
 
-async fn write(client: &Client, name: &str, status: &PolicyStatus) -> anyhow::Result<()> {
+async fn write(writer: &Writer, client: &Client, name: &str, status: &PolicyStatus) -> anyhow::Result<()> {
     let policies: Api<ClusterScalingPolicy> = Api::all(client.clone());
     let object = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "ClusterScalingPolicy", "metadata": {"name": name},
         "status": status,
     });
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    let written = timeout(TIMEOUT, policies.patch_status(name, &params, &Patch::Apply(&object))).await?;
-    written.map(drop).context("failed to write its status")
+    writer.apply_status(Resource::ClusterScalingPolicies, &policies, &object).await.map(drop)
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerSpec};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::events::{Recorder, Reporter};
 use nimscale_rules::declare::{Attach, Mode};
 use nimscale_rules::plan::{MetricSource, Plan};
@@ -24,20 +23,22 @@ use super::metrics::Metrics;
 use super::ownership::Standing;
 use super::report::{Deed, Facts, events, status};
 use super::served::{self, Answer};
-use crate::hpa::{FIELD_MANAGER, Hpa};
+use crate::hpa::Hpa;
 use crate::index::Entry;
 use crate::lease::Leadership;
+use crate::remote::Resource;
 use crate::scaling_plan::{self, GROUP, ScalingPlan, Status, VERSION};
+use crate::writer::{FIELD_MANAGER, Writer};
 
-/// No call may hold a workload up for longer.
+/// No Event may hold a workload up for longer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What every reconciliation needs.
 pub struct Context {
-    client: Client,
+    pub client: Client,
+    pub metrics: Metrics,
+    pub writer: Writer,
     recorder: Recorder,
-    metrics: Metrics,
-    leadership: Leadership,
 }
 
 /// One workload, as the index has it now.
@@ -81,21 +82,16 @@ pub struct Done {
 impl Context {
     pub fn new(client: Client, metrics: Metrics, leadership: Leadership) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, metrics, leadership }
+        let writer = Writer::new(metrics.calls.clone(), leadership);
+        Self { recorder: Recorder::new(client.clone(), reporter), client, metrics, writer }
     }
 
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
+    fn hpas(&self, namespace: &str) -> Api<HorizontalPodAutoscaler> {
+        Api::namespaced(self.client.clone(), namespace)
     }
 
-    pub fn client(&self) -> Client {
-        self.client.clone()
-    }
-
-    /// A write of a process that is no longer the one that writes would undo its successor's.
-    fn may_write(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(self.leadership.is_held(), "the lease was lost");
-        Ok(())
+    fn plans(&self, id: &WorkloadId) -> Api<ScalingPlan> {
+        Api::namespaced(self.client.clone(), id.namespace.as_deref().unwrap_or_default())
     }
 }
 
@@ -240,17 +236,14 @@ impl Pass<'_> {
             self.memo.applied = Some(spec);
             return Ok(None);
         }
-        self.context.may_write()?;
         let namespace = self.job.id.namespace.as_deref().unwrap_or_default();
         let hpa = json!({
             "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
             "metadata": {"name": name, "namespace": namespace, "ownerReferences": [self.owner()]},
             "spec": spec,
         });
-        let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.context.client.clone(), namespace);
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = timeout(TIMEOUT, api.patch(name, &params, &Patch::Apply(&hpa))).await?;
-        let written = written.with_context(|| format!("failed to apply the HPA {namespace}/{name}"))?;
+        let api = self.context.hpas(namespace);
+        let written = self.context.writer.apply(Resource::HorizontalPodAutoscalers, &api, &hpa).await?;
         self.deed = Some(match live {
             None => Deed::Created(name.to_owned()),
             Some(_) if self.memo.applied.as_ref() == Some(&spec) => Deed::Reverted(name.to_owned()),
@@ -263,18 +256,14 @@ impl Pass<'_> {
     /// Deletes the HPAs that we wrote for the workload, but for one.
     async fn remove_hpas(&mut self, but: Option<&str>) -> anyhow::Result<()> {
         for hpa in self.job.ours.iter().filter(|hpa| Some(hpa.name.as_str()) != but) {
-            self.context.may_write()?;
-            let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.context.client.clone(), &hpa.namespace);
+            let api = self.context.hpas(&hpa.namespace);
             // The one that was judged, and as it was judged.
             let preconditions = Preconditions { uid: Some(hpa.uid.clone()), resource_version: None };
             let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-            match timeout(TIMEOUT, api.delete(&hpa.name, &params)).await? {
-                Ok(_) => {
-                    self.deed = Some(Deed::Deleted(hpa.name.clone()));
-                    self.memo.applied = None;
-                }
-                Err(kube::Error::Api(status)) if status.code == 404 => {}
-                Err(error) => return Err(error).with_context(|| format!("failed to delete the HPA {}", hpa.name)),
+            let writer = &self.context.writer;
+            if writer.delete(Resource::HorizontalPodAutoscalers, &api, &hpa.name, &params).await? {
+                self.deed = Some(Deed::Deleted(hpa.name.clone()));
+                self.memo.applied = None;
             }
         }
         Ok(())
@@ -282,14 +271,8 @@ impl Pass<'_> {
 
     async fn remove_plan(&mut self) -> anyhow::Result<()> {
         let Some(before) = &self.job.plan else { return Ok(()) };
-        self.context.may_write()?;
-        let api: Api<ScalingPlan> =
-            Api::namespaced(self.context.client.clone(), self.job.id.namespace.as_deref().unwrap_or_default());
-        match timeout(TIMEOUT, api.delete(&scaling_plan::name(&self.job.id), &DeleteParams::default())).await? {
-            Ok(_) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => return Err(error).context("failed to delete the ScalingPlan"),
-        }
+        let (api, name) = (self.context.plans(&self.job.id), scaling_plan::name(&self.job.id));
+        self.context.writer.delete(Resource::ScalingPlans, &api, &name, &DeleteParams::default()).await?;
         for event in events(Some(before), &Status::default(), self.deed.as_ref()) {
             self.publish(event).await;
         }
@@ -313,18 +296,16 @@ impl Pass<'_> {
         let status = status(&facts, before);
         let news = events(before, &status, self.deed.as_ref());
         if before.is_none_or(|before| !before.says_the_same(&status)) {
-            self.context.may_write()?;
-            let namespace = self.job.id.namespace.as_deref().unwrap_or_default();
-            let name = scaling_plan::name(&self.job.id);
             let plan = json!({
                 "apiVersion": format!("{GROUP}/{VERSION}"), "kind": "ScalingPlan",
-                "metadata": {"name": name, "namespace": namespace, "ownerReferences": [self.owner()]},
+                "metadata": {
+                    "name": scaling_plan::name(&self.job.id),
+                    "namespace": self.job.id.namespace,
+                    "ownerReferences": [self.owner()],
+                },
                 "status": status,
             });
-            let api: Api<ScalingPlan> = Api::namespaced(self.context.client.clone(), namespace);
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            let written = timeout(TIMEOUT, api.patch(&name, &params, &Patch::Apply(&plan))).await?;
-            written.with_context(|| format!("failed to apply the ScalingPlan {namespace}/{name}"))?;
+            self.context.writer.apply(Resource::ScalingPlans, &self.context.plans(&self.job.id), &plan).await?;
         }
         for event in news {
             self.publish(event).await;
