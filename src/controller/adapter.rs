@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use super::metrics::Metrics;
 use super::roll::{
-    Adapter, MOST_BYTES, Memory, Next, Observed, Step, Timing, Trouble, Wanted, lasts, next, own_rules, trouble,
+    Adapter, Look, MOST_BYTES, Memory, Next, Observed, Step, Timing, Trouble, Wanted, lasts, own_rules, trouble,
 };
 use super::served::{self, Answer};
 use crate::lease::Leadership;
@@ -270,9 +270,9 @@ impl Keeper {
     /// One step, and when to look again.
     async fn step(&mut self, wanted: &Wanted) -> anyhow::Result<Option<Duration>> {
         let timing = self.settings.timing;
-        let now = Timestamp::now();
-        let Next { step, trouble, left_out } =
-            next(wanted, &self.observed, &mut self.memory, &timing, &self.platform, now);
+        let (observed, platform, now) = (&self.observed, &self.platform, Timestamp::now());
+        let look = Look { wanted, observed, timing: &timing, platform, now };
+        let Next { step, trouble, left_out } = look.next(&mut self.memory);
         if matches!(step, Step::Wait(_)) {
             self.hindrance = None;
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use nimscale_rules::emit::adapter::{CONFIG_MAP, Rule, canary};
+use nimscale_rules::emit::adapter::{CONFIG_MAP, Rule, canary, canary_name};
 use nimscale_rules::emit::base::{self, Parts};
 use nimscale_rules::findings::cut;
 use nimscale_rules::platform::Platform;
@@ -141,152 +141,194 @@ pub struct Next {
     pub left_out: BTreeSet<String>,
 }
 
-/// Decides. Every state that a crash can leave is one that this starts from.
-pub fn next(
-    wanted: &Wanted,
-    observed: &Observed,
-    memory: &mut Memory,
-    timing: &Timing,
-    platform: &Platform,
-    now: Timestamp,
-) -> Next {
-    let mut left_out = BTreeSet::new();
-    let (step, trouble) = match decide(wanted, observed, memory, timing, platform, now, &mut left_out) {
-        Ok((step, trouble)) => (step, trouble),
-        Err(trouble) => (Step::Wait(None), Some(trouble)),
-    };
-    Next { step, trouble, left_out }
+/// What a decision is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    pub wanted: &'a Wanted,
+    pub observed: &'a Observed,
+    pub timing: &'a Timing,
+    pub platform: &'a Platform,
+    pub now: Timestamp,
 }
 
-fn decide(
-    wanted: &Wanted,
-    observed: &Observed,
-    memory: &mut Memory,
-    timing: &Timing,
-    platform: &Platform,
-    now: Timestamp,
-    left_out: &mut BTreeSet<String>,
-) -> Result<(Step, Option<Trouble>), Trouble> {
-    let Some(adapter) = &observed.adapter else {
-        return Err(trouble("AdapterMismatch", "NS0507: the adapter's Deployment is not there"));
-    };
-    let reads_ours = adapter.reads.as_deref() == Some(CONFIG_MAP);
-    let Some(config) = &observed.config else {
-        // Whoever has pointed the adapter at ours already has no config that we could take over.
-        let base = observed.good.as_deref().or(observed.imported.as_deref()).or(reads_ours.then_some(""));
-        let Some(base) = base else {
-            return Ok((Step::Import, None));
+/// A config as it shall be, and our rules in it, the canary apart.
+struct Composed {
+    text: String,
+    rules: Vec<Rule>,
+}
+
+impl Look<'_> {
+    /// Decides. Every state that a crash can leave is one that this starts from.
+    pub fn next(&self, memory: &mut Memory) -> Next {
+        let mut left_out = BTreeSet::new();
+        let (step, trouble) = match self.decide(memory, &mut left_out) {
+            Ok((step, trouble)) => (step, trouble),
+            Err(trouble) => (Step::Wait(None), Some(trouble)),
         };
-        let parts = split(base)?;
-        let text = compose(wanted, &parts, memory, timing, platform, now, left_out)?;
-        return Ok((Step::Write { text, roll: false }, None));
-    };
-    let parts = split(config)?;
-    notice_revert(memory, config, &parts, now);
-    let text = compose(wanted, &parts, memory, timing, platform, now, left_out)?;
-    let has = canary_of(&parts);
-    let good = observed.good.as_deref().map(split).transpose()?;
-    let is_good = has.is_some() && good.as_ref().and_then(canary_of) == has;
-    let added = adds(&text, &parts)?;
-    let rules_are_back =
-        good.as_ref().is_some_and(|good| good.own.iter().all(|(name, rule)| parts.own.get(name) == Some(rule)));
-    if !added || rules_are_back {
-        if memory.contested {
-            memory.reverts.clear();
-        }
-        memory.contested = false;
+        Next { step, trouble, left_out }
     }
-    if memory.contested {
-        let message = "NS0503: somebody reverts the adapter's config; stopped writing until our rules are back";
-        return Err(trouble("ConfigContested", message));
-    }
-    let mismatch = if reads_ours {
-        observed.elsewhere.clone()
-    } else {
-        let message = format!("NS0507: the adapter does not read {CONFIG_MAP}: set rules.existing");
-        Some(trouble("AdapterMismatch", &message))
-    };
-    if mismatch.is_some() {
-        let step = if added { Step::Write { text, roll: false } } else { Step::Wait(None) };
-        return Ok((step, mismatch));
-    }
-    let failure = memory
-        .failure
-        .as_ref()
-        .map(|why| trouble("RollFailed", &format!("NS0505: {why}; the last good config is back")));
-    let Some(has) = has else {
-        return Ok((Step::Write { text, roll: false }, None));
-    };
-    let rolled_to = adapter.rolled_to.as_deref();
-    if is_good && rolled_to.is_none_or(|rolled_to| rolled_to == has) {
-        memory.on_trial = None;
-        if let Some(since) = memory.silent {
-            return after_silence(since, has, observed, adapter, memory, timing, now);
-        }
-        if !added {
-            let failure = failure.or_else(|| near_limit(config));
-            if memory.answered.is_none_or(|at| elapsed(at, now) >= ASK_EVERY) {
-                return Ok((Step::Ask { canary: has }, failure));
-            }
-            return Ok((Step::Wait(quarantine_ends(memory, timing, now)), failure));
-        }
-        // Our own rules, put back where somebody took them: the adapter has them loaded.
-        if observed.good.as_deref() == Some(text.as_str()) {
-            return Ok((Step::Write { text, roll: false }, failure));
-        }
-        return Ok(match may_roll(observed, adapter, timing, now)? {
-            None => (Step::Write { text, roll: true }, failure),
-            Some(wait) => (Step::Wait(Some(wait)), failure),
-        });
-    }
-    if is_good {
-        // A restore that was cut short.
-        return Ok((Step::Roll { canary: has }, failure));
-    }
-    // On trial: written, and not proved yet.
-    let since = match &memory.on_trial {
-        Some((canary, since)) if *canary == has => *since,
-        Some(_) | None => {
-            memory.on_trial = Some((has.clone(), now));
-            now
-        }
-    };
-    if rolled_to == Some(has.as_str()) && elapsed(since, now) > timing.roll_timeout.max(timing.relist * 2) {
-        let text = last_good(observed, &parts, memory, platform, now)?;
-        if text != *config {
-            return Ok((Step::Restore { text }, failure));
-        }
-        let message = "NS0511: the adapter lists no metric of ours: Prometheus has no series of the anchor";
-        return Ok((Step::Try { canary: has }, Some(trouble("AnchorMissing", message))));
-    }
-    Ok((Step::Try { canary: has }, failure))
-}
 
-/// The adapter does not know what it has proved: somebody started it with something else, or the anchor is gone. The
-/// first is put right by a roll.
-fn after_silence(
-    since: Timestamp,
-    has: String,
-    observed: &Observed,
-    adapter: &Adapter,
-    memory: &mut Memory,
-    timing: &Timing,
-    now: Timestamp,
-) -> Result<(Step, Option<Trouble>), Trouble> {
-    // A pod that has just begun lists nothing until it has asked Prometheus.
-    if !adapter.rolled_out || !lasts(since, timing, now) {
-        return Ok((Step::Ask { canary: has }, None));
+    fn decide(&self, memory: &mut Memory, left_out: &mut BTreeSet<String>) -> Result<(Step, Option<Trouble>), Trouble> {
+        let Self { observed, timing, now, .. } = *self;
+        let Some(adapter) = &observed.adapter else {
+            return Err(trouble("AdapterMismatch", "NS0507: the adapter's Deployment is not there"));
+        };
+        let reads_ours = adapter.reads.as_deref() == Some(CONFIG_MAP);
+        let Some(config) = &observed.config else {
+            // Whoever has pointed the adapter at ours already has no config that we could take over.
+            let base = observed.good.as_deref().or(observed.imported.as_deref()).or(reads_ours.then_some(""));
+            let Some(base) = base else {
+                return Ok((Step::Import, None));
+            };
+            let parts = split(base)?;
+            let Composed { text, .. } = self.compose(&parts, memory, left_out)?;
+            return Ok((Step::Write { text, roll: false }, None));
+        };
+        let parts = split(config)?;
+        notice_revert(memory, config, &parts, now);
+        let Composed { text, rules } = self.compose(&parts, memory, left_out)?;
+        let has = canary_of(&parts);
+        let good = observed.good.as_deref().map(split).transpose()?;
+        let is_good = has.is_some() && good.as_ref().and_then(canary_of) == has;
+        let added = adds(&rules, &parts);
+        let rules_are_back =
+            good.as_ref().is_some_and(|good| good.own.iter().all(|(name, rule)| parts.own.get(name) == Some(rule)));
+        if !added || rules_are_back {
+            if memory.contested {
+                memory.reverts.clear();
+            }
+            memory.contested = false;
+        }
+        if memory.contested {
+            let message = "NS0503: somebody reverts the adapter's config; stopped writing until our rules are back";
+            return Err(trouble("ConfigContested", message));
+        }
+        let mismatch = if reads_ours {
+            observed.elsewhere.clone()
+        } else {
+            let message = format!("NS0507: the adapter does not read {CONFIG_MAP}: set rules.existing");
+            Some(trouble("AdapterMismatch", &message))
+        };
+        if mismatch.is_some() {
+            let step = if added { Step::Write { text, roll: false } } else { Step::Wait(None) };
+            return Ok((step, mismatch));
+        }
+        let failure = memory
+            .failure
+            .as_ref()
+            .map(|why| trouble("RollFailed", &format!("NS0505: {why}; the last good config is back")));
+        let Some(has) = has else {
+            return Ok((Step::Write { text, roll: false }, None));
+        };
+        let rolled_to = adapter.rolled_to.as_deref();
+        if is_good && rolled_to.is_none_or(|rolled_to| rolled_to == has) {
+            memory.on_trial = None;
+            if let Some(since) = memory.silent {
+                return self.after_silence(since, has, adapter, memory);
+            }
+            if !added {
+                let failure = failure.or_else(|| near_limit(config));
+                if memory.answered.is_none_or(|at| elapsed(at, now) >= ASK_EVERY) {
+                    return Ok((Step::Ask { canary: has }, failure));
+                }
+                return Ok((Step::Wait(quarantine_ends(memory, timing, now)), failure));
+            }
+            // Our own rules, put back where somebody took them: the adapter has them loaded.
+            if observed.good.as_deref() == Some(text.as_str()) {
+                return Ok((Step::Write { text, roll: false }, failure));
+            }
+            return Ok(match may_roll(observed, adapter, timing, now)? {
+                None => (Step::Write { text, roll: true }, failure),
+                Some(wait) => (Step::Wait(Some(wait)), failure),
+            });
+        }
+        if is_good {
+            // A restore that was cut short.
+            return Ok((Step::Roll { canary: has }, failure));
+        }
+        // On trial: written, and not proved yet.
+        let since = match &memory.on_trial {
+            Some((canary, since)) if *canary == has => *since,
+            Some(_) | None => {
+                memory.on_trial = Some((has.clone(), now));
+                now
+            }
+        };
+        if rolled_to == Some(has.as_str()) && elapsed(since, now) > timing.roll_timeout.max(timing.relist * 2) {
+            let text = self.last_good(&parts, memory)?;
+            if text != *config {
+                return Ok((Step::Restore { text }, failure));
+            }
+            let message = "NS0511: the adapter lists no metric of ours: Prometheus has no series of the anchor";
+            return Ok((Step::Try { canary: has }, Some(trouble("AnchorMissing", message))));
+        }
+        Ok((Step::Try { canary: has }, failure))
     }
-    let silent = trouble("AdapterSilent", "NS0512: the adapter does not know the config that it has proved");
-    if memory.rolled_again.as_ref() == Some(&has) {
-        return Ok((Step::Ask { canary: has }, Some(silent)));
+
+    /// The adapter does not know what it has proved: somebody started it with something else, or the anchor is gone. The
+    /// first is put right by a roll.
+    fn after_silence(
+        &self,
+        since: Timestamp,
+        has: String,
+        adapter: &Adapter,
+        memory: &mut Memory,
+    ) -> Result<(Step, Option<Trouble>), Trouble> {
+        let Self { observed, timing, now, .. } = *self;
+        // A pod that has just begun lists nothing until it has asked Prometheus.
+        if !adapter.rolled_out || !lasts(since, timing, now) {
+            return Ok((Step::Ask { canary: has }, None));
+        }
+        let silent = trouble("AdapterSilent", "NS0512: the adapter does not know the config that it has proved");
+        if memory.rolled_again.as_ref() == Some(&has) {
+            return Ok((Step::Ask { canary: has }, Some(silent)));
+        }
+        if let Some(wait) = may_roll(observed, adapter, timing, now)? {
+            return Ok((Step::Wait(Some(wait)), Some(silent)));
+        }
+        memory.rolled_again = Some(has.clone());
+        memory.silent = None;
+        Ok((Step::Roll { canary: has }, Some(silent)))
     }
-    if let Some(wait) = may_roll(observed, adapter, timing, now)? {
-        return Ok((Step::Wait(Some(wait)), Some(silent)));
+
+    /// The config with every wanted rule and every rule that an HPA still reads.
+    fn compose(&self, parts: &Parts, memory: &Memory, left_out: &mut BTreeSet<String>) -> Result<Composed, Trouble> {
+        let Self { wanted, timing, now, .. } = *self;
+        let mut rules = wanted.rules.clone();
+        for name in wanted.in_use.iter().filter(|name| !wanted.rules.contains_key(*name)) {
+            match parts.own.get(name) {
+                Some(Some(rule)) => {
+                    rules.insert(name.clone(), rule.clone());
+                }
+                // It is there, and a person's edit made it something that we could not answer for.
+                Some(None) => {
+                    left_out.insert(name.clone());
+                }
+                None => {}
+            }
+        }
+        let held = timing.roll_interval * QUARANTINE_INTERVALS;
+        for (name, _) in memory.quarantine.iter().filter(|(_, at)| elapsed(**at, now) < held) {
+            if rules.remove(name).is_some() {
+                left_out.insert(name.clone());
+            }
+        }
+        let rules: Vec<Rule> = rules.into_values().collect();
+        Ok(Composed { text: write(&parts.foreign, &rules, self.platform)?, rules })
     }
-    memory.rolled_again = Some(has.clone());
-    memory.silent = None;
-    Ok((Step::Roll { canary: has }, Some(silent)))
+
+    /// The last config that was proved; where there is none, what others wrote, with nothing of ours but a canary.
+    fn last_good(&self, parts: &Parts, memory: &mut Memory) -> Result<String, Trouble> {
+        let Self { observed, now, .. } = *self;
+        let good = match &observed.good {
+            Some(good) => good.clone(),
+            None => write(&parts.foreign, &[], self.platform)?,
+        };
+        let proved = own_rules(&good);
+        let new = parts.own.keys().filter(|name| !proved.contains(*name));
+        memory.quarantine.extend(new.map(|name| (name.clone(), now)));
+        Ok(good)
+    }
 }
 
 /// Whether an adapter has been silent for longer than one needs that has just begun.
@@ -322,41 +364,8 @@ pub fn canary_of(parts: &Parts) -> Option<String> {
     parts.own.values().flatten().find(|rule| rule.is_canary()).map(|rule| rule.name.as_.clone())
 }
 
-/// The config with every wanted rule and every rule that an HPA still reads.
-fn compose(
-    wanted: &Wanted,
-    parts: &Parts,
-    memory: &Memory,
-    timing: &Timing,
-    platform: &Platform,
-    now: Timestamp,
-    left_out: &mut BTreeSet<String>,
-) -> Result<String, Trouble> {
-    let mut rules = wanted.rules.clone();
-    for name in wanted.in_use.iter().filter(|name| !wanted.rules.contains_key(*name)) {
-        match parts.own.get(name) {
-            Some(Some(rule)) => {
-                rules.insert(name.clone(), rule.clone());
-            }
-            // It is there, and a person's edit made it something that we could not answer for.
-            Some(None) => {
-                left_out.insert(name.clone());
-            }
-            None => {}
-        }
-    }
-    let held = timing.roll_interval * QUARANTINE_INTERVALS;
-    for (name, _) in memory.quarantine.iter().filter(|(_, at)| elapsed(**at, now) < held) {
-        if rules.remove(name).is_some() {
-            left_out.insert(name.clone());
-        }
-    }
-    let rules: Vec<Rule> = rules.into_values().collect();
-    write(&parts.foreign, rules, platform)
-}
-
-fn write(foreign: &str, mut rules: Vec<Rule>, platform: &Platform) -> Result<String, Trouble> {
-    rules.push(canary(foreign, &rules, platform));
+fn write(foreign: &str, rules: &[Rule], platform: &Platform) -> Result<String, Trouble> {
+    let mut rules = [rules, &[canary(foreign, rules, platform)]].concat();
     rules.sort_by(|a, b| a.name.as_.cmp(&b.name.as_));
     let text = base::join(foreign, &rules).map_err(|error| not_loadable(&error))?;
     if text.len() > MOST_BYTES {
@@ -367,43 +376,14 @@ fn write(foreign: &str, mut rules: Vec<Rule>, platform: &Platform) -> Result<Str
     Ok(text)
 }
 
-/// The last config that was proved; where there is none, what others wrote, with nothing of ours but a canary.
-fn last_good(
-    observed: &Observed,
-    parts: &Parts,
-    memory: &mut Memory,
-    platform: &Platform,
-    now: Timestamp,
-) -> Result<String, Trouble> {
-    let good = match &observed.good {
-        Some(good) => good.clone(),
-        None => write(&parts.foreign, Vec::new(), platform)?,
-    };
-    let proved = own_rules(&good);
-    let new = parts.own.keys().filter(|name| !proved.contains(*name));
-    memory.quarantine.extend(new.map(|name| (name.clone(), now)));
-    Ok(good)
-}
-
 /// True when a rule comes, or others changed theirs: a removal alone is no reason to write.
-fn adds(text: &str, parts: &Parts) -> Result<bool, Trouble> {
-    let wanted = split(text)?;
-    let missing = wanted.own.iter().filter(|(_, rule)| rule.as_ref().is_some_and(|rule| !rule.is_canary()));
-    let missing = missing.filter(|(name, rule)| parts.own.get(*name) != Some(rule)).count();
-    let stale = match canary_of(parts) {
-        Some(has) => {
-            let rules: Vec<Rule> = parts.own.values().flatten().filter(|rule| !rule.is_canary()).cloned().collect();
-            // A canary is named after all that stands beside it.
-            parts.own.values().any(Option::is_none) || !names(&parts.foreign, &rules, &has)
-        }
-        None => true,
-    };
-    Ok(missing > 0 || stale)
-}
-
-fn names(foreign: &str, rules: &[Rule], canary_name: &str) -> bool {
-    // The platform names labels, which are no part of a canary's name.
-    canary(foreign, rules, &Platform::default()).name.as_ == canary_name
+fn adds(rules: &[Rule], parts: &Parts) -> bool {
+    let is_there = |rule: &Rule| parts.own.get(&rule.name.as_).is_some_and(|there| there.as_ref() == Some(rule));
+    let there: Vec<Rule> = parts.own.values().flatten().filter(|rule| !rule.is_canary()).cloned().collect();
+    // A canary is named after all that stands beside it.
+    let stale = parts.own.values().any(Option::is_none)
+        || canary_of(parts).as_ref() != Some(&canary_name(&parts.foreign, &there));
+    stale || !rules.iter().all(is_there)
 }
 
 /// Counts how often what we wrote was taken out again.
@@ -527,8 +507,9 @@ mod tests {
     impl World {
         fn next(&mut self) -> Step {
             let platform = Platform::default();
-            let Next { step, trouble, left_out } =
-                next(&self.wanted, &self.observed, &mut self.memory, &timing(), &platform, self.now);
+            let (wanted, observed, now) = (&self.wanted, &self.observed, self.now);
+            let look = Look { wanted, observed, timing: &timing(), platform: &platform, now };
+            let Next { step, trouble, left_out } = look.next(&mut self.memory);
             (self.trouble, self.left_out) = (trouble, left_out);
             step
         }

@@ -96,6 +96,21 @@ const CANARY: &str = "nimscale_canary_";
 /// cannot answer for it, and has a value for every namespace without any series: what it needs is a Prometheus that
 /// answers, and the anchor that lists it.
 pub fn canary(foreign: &str, rules: &[Rule], platform: &Platform) -> Rule {
+    let namespace = &platform.labels.namespace;
+    Rule {
+        series_query: platform.anchor.clone(),
+        resources: Resources {
+            overrides: BTreeMap::from([(namespace.clone(), Resource { resource: "namespace".to_owned() })]),
+        },
+        name: Name { as_: canary_name(foreign, rules) },
+        metrics_query: format!(
+            "label_replace(vector(1), \"<<.GroupBy>>\", <<printf \"%q\" (index .LabelValuesByName \"{namespace}\")>>, \"\", \"\")"
+        ),
+    }
+}
+
+/// The name of the canary that stands beside these rules of ours, behind what others wrote.
+pub fn canary_name(foreign: &str, rules: &[Rule]) -> String {
     let mut hash = Sha256::new();
     hash.update(foreign);
     for rule in rules {
@@ -105,17 +120,7 @@ pub fn canary(foreign: &str, rules: &[Rule], platform: &Platform) -> Rule {
         hash.update(&rule.series_query);
     }
     let hash = BASE32_NOPAD.encode(&hash.finalize()).to_ascii_lowercase();
-    let namespace = &platform.labels.namespace;
-    Rule {
-        series_query: platform.anchor.clone(),
-        resources: Resources {
-            overrides: BTreeMap::from([(namespace.clone(), Resource { resource: "namespace".to_owned() })]),
-        },
-        name: Name { as_: format!("{CANARY}{}", &hash[..12]) },
-        metrics_query: format!(
-            "label_replace(vector(1), \"<<.GroupBy>>\", <<printf \"%q\" (index .LabelValuesByName \"{namespace}\")>>, \"\", \"\")"
-        ),
-    }
+    format!("{CANARY}{}", &hash[..12])
 }
 
 impl Rule {
