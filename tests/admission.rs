@@ -4,9 +4,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nimscale_ground::product::{condition, install, installed, options, rolls};
+use nimscale_ground::scenario::NAME;
 use nimscale_ground::{Applied, Ground, eventually, inside, scenario};
 
-const NAME: &str = "meta-llama3-8b-instruct";
 const HPA: &str = "meta-llama3-8b-instruct-nimscale";
 const DEPLOYMENT: &str = "deployment/meta-llama3-8b-instruct";
 

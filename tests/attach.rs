@@ -481,15 +481,7 @@ fn what_a_policy_gives_and_takes() {
         installed(ground, &[]);
         ground.apply(&gold(6, ""));
         apply(ground, &workload("Deployment", "nim", "given", &[("scale", "auto"), ("policy", "gold")]));
-        apply(
-            ground,
-            &workload(
-                "Deployment",
-                "nim",
-                "own",
-                &[("scale", "1..5 queue-depth<4"), ("policy", "none"), ("behavior", "up 9/15s; down 1/4s after 0s")],
-            ),
-        );
+        apply(ground, &stating("1..5"));
         attached(ground, "nim", "given-nimscale", 1);
         attached(ground, "nim", "own-nimscale", 1);
         who_set_what(ground);
@@ -549,15 +541,7 @@ fn ceilings(ground: &Ground) {
     sleep(Duration::from_secs(1));
     let start = std::time::Instant::now();
     ground.apply(&gold(2, ""));
-    apply(
-        ground,
-        &workload(
-            "Deployment",
-            "nim",
-            "own",
-            &[("scale", "1..2 queue-depth<4"), ("policy", "none"), ("behavior", "up 9/15s; down 1/4s after 0s")],
-        ),
-    );
+    apply(ground, &stating("1..2"));
     ground.scales_to("deployment", "nim", "own", 2);
     ground.scales_to("deployment", "nim", "given", 2);
     assert!(start.elapsed() >= Duration::from_secs(12), "three waits of four seconds lie between four steps");
@@ -605,6 +589,13 @@ fn a_policy_that_is_gone(ground: &Ground) {
     );
     ground.apply(&gold(4, ""));
     eventually("it is back", || ground.get("hpa", "nim", "given-nimscale")["spec"]["maxReplicas"] == 4);
+}
+
+/// A workload that states its own range, and takes no policy's defaults.
+fn stating(range: &str) -> Value {
+    let scale = format!("{range} queue-depth<4");
+    let behavior = ("behavior", "up 9/15s; down 1/4s after 0s");
+    workload("Deployment", "nim", "own", &[("scale", &scale), ("policy", "none"), behavior])
 }
 
 fn apply(ground: &Ground, object: &Value) {

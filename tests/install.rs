@@ -7,13 +7,12 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use k8s_openapi::ByteString;
-use nimscale_ground::scenario::NIM;
+use nimscale_ground::scenario::{NAME, NIM};
 use nimscale_ground::{Applied, Ground, Options, eventually, inside};
 use serde_json::{Value, json};
 
 const MONITORING: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: monitoring}\n";
 const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: nim}\n";
-const NIM_NAME: &str = "meta-llama3-8b-instruct";
 const CONTROLLER: &str = "--as=system:serviceaccount:nimscale-system:nimscale-controller";
 const WEBHOOK: &str = "--as=system:serviceaccount:nimscale-system:nimscale-webhook";
 
@@ -138,7 +137,7 @@ fn an_author_needs_the_right_that_he_makes_use_of() {
             &NIM.replace("kind: Deployment", "kind: StatefulSet").replace("\nspec:\n", "\nspec:\n  serviceName: a\n"),
         ));
         allows(&tenant(&apply, &plain)).expect("nothing of ours");
-        let deployment = format!("deployment/{NIM_NAME}");
+        let deployment = format!("deployment/{NAME}");
         refused(tenant(&["annotate", &deployment, "nimscale.dev/scale=1..2"], ""));
         let status = r#"{"metadata": {"annotations": {"nimscale.dev/scale": "1..2"}}}"#;
         refused(tenant(&["patch", &deployment, "--subresource=status", "--type=merge", "-p", status], ""));
@@ -224,7 +223,7 @@ fn only_annotated_workloads_ask_the_webhook() {
         assert_eq!(asked(&|| create(NIM, "glass", &dry)), 0, "a namespace that broke the glass");
 
         // A workload that is there, and what the controllers write of it meanwhile.
-        let deployment = format!("deployment/{NIM_NAME}");
+        let deployment = format!("deployment/{NAME}");
         let edit = |args: &[&str]| allows(&ground.kubectl(&[args, &["-n", "nim"]].concat(), "")).expect("allowed");
         assert_eq!(
             asked(&|| {

@@ -4,7 +4,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use nimscale_ground::scenario::{self, NIM};
+use nimscale_ground::scenario::{self, NAME, NIM};
 use nimscale_ground::{Ground, Options, Version, eventually, inside};
 
 /// The rule and the HPA, as people write them by hand.
@@ -74,54 +74,28 @@ fn one_annotation(ground: &Ground) {
 #[test]
 #[ignore = "takes 19 minutes: the windows of `balanced` are real seconds; run it with --ignored --nocapture"]
 fn one_annotation_in_real_time() {
-    inside("one_annotation_in_real_time", real(), |ground| {
+    inside("one_annotation_in_real_time", Options::default().in_real_time(), |ground| {
         ground.install();
         ground.apply(&render(NIM));
-        in_real_time(ground);
+        ground.in_real_time();
     });
 }
 
 #[test]
 #[ignore = "takes 10 minutes: the HPA's own window on the way down is 5; run it with --ignored --nocapture"]
 fn by_hand_in_real_time() {
-    inside("by_hand_in_real_time", real(), |ground| {
+    inside("by_hand_in_real_time", Options::default().in_real_time(), |ground| {
         ground.install();
         ground.apply(NIM);
         // As in the post: no behavior.
         let (by_hand, _) = BY_HAND.split_once("  behavior:").expect("it has one");
         ground.apply(by_hand);
-        in_real_time(ground);
+        ground.in_real_time();
     });
-}
-
-/// As a cluster is: the HPA controller's own period, and a NIM that loads.
-fn real() -> Options {
-    Options { hpa_sync: Duration::from_secs(15), start_up: Duration::from_secs(20), ..Options::default() }
-}
-
-/// The post's values, with `kubectl get hpa -w` beside them.
-fn in_real_time(ground: &Ground) {
-    const NAME: &str = "meta-llama3-8b-instruct";
-    let mut watch = ground.kubectl_command().args(["get", "hpa", "-n", "nim", "-w"]).spawn().expect("kubectl runs");
-    for quiet in [0.009, 0.008, 0.001, 0.033, 0.056, 0.039] {
-        ground.fleet.total("gpu_cache_usage_perc", quiet);
-        sleep(Duration::from_secs(20));
-    }
-    assert_eq!(ground.replicas("deployment", "nim", NAME), 1);
-    ground.fleet.total("gpu_cache_usage_perc", 0.208);
-    ground.scales_within(Duration::from_secs(120), "deployment", "nim", NAME, 3);
-    sleep(Duration::from_secs(40));
-    ground.fleet.total("gpu_cache_usage_perc", 0.293);
-    sleep(Duration::from_secs(60));
-    ground.fleet.total("gpu_cache_usage_perc", 0.007);
-    ground.scales_within(Duration::from_secs(1500), "deployment", "nim", NAME, 1);
-    sleep(Duration::from_secs(30));
-    watch.kill().and_then(|()| watch.wait()).expect("kubectl runs still");
 }
 
 /// The post's values, as loads of the whole fleet: more replicas, less for each.
 fn scales_up_and_back(ground: &Ground, metric: &str) {
-    const DEPLOYMENT: &str = "meta-llama3-8b-instruct";
     eventually("the metric is served", || {
         let values = ground.metric("nim", metric);
         values.len() == 1 && values[0].1 == "9m"
@@ -136,17 +110,17 @@ fn scales_up_and_back(ground: &Ground, metric: &str) {
         ground.fleet.total("gpu_cache_usage_perc", quiet);
         sleep(Duration::from_secs(1));
     }
-    assert_eq!(ground.replicas("deployment", "nim", DEPLOYMENT), 1, "a quiet NIM stays alone");
+    assert_eq!(ground.replicas("deployment", "nim", NAME), 1, "a quiet NIM stays alone");
     ground.fleet.total("gpu_cache_usage_perc", 0.208);
-    ground.scales_to("deployment", "nim", DEPLOYMENT, 3);
+    ground.scales_to("deployment", "nim", NAME, 3);
     ground.fleet.total("gpu_cache_usage_perc", 0.293);
     eventually("each of three pods has a third", || {
         let values = ground.metric("nim", metric);
         values.len() == 3 && values.iter().all(|(_, value)| value == "97m")
     });
-    assert_eq!(ground.replicas("deployment", "nim", DEPLOYMENT), 3, "97m each is under the target");
+    assert_eq!(ground.replicas("deployment", "nim", NAME), 3, "97m each is under the target");
     ground.fleet.total("gpu_cache_usage_perc", 0.007);
-    ground.scales_to("deployment", "nim", DEPLOYMENT, 1);
+    ground.scales_to("deployment", "nim", NAME, 1);
 }
 
 fn render(manifest: &str) -> String {

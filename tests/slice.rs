@@ -4,10 +4,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use nimscale_ground::product::{condition, config, installed, nimscale, options, rolls};
-use nimscale_ground::scenario::NIM;
-use nimscale_ground::{Ground, Options, eventually, inside};
-
-const NAME: &str = "meta-llama3-8b-instruct";
+use nimscale_ground::scenario::{NAME, NIM};
+use nimscale_ground::{Ground, eventually, inside};
 
 /// The NIM of the examples with other annotations, one a line; down as fast as it goes.
 fn nim(annotations: &str) -> String {
@@ -37,33 +35,14 @@ fn one_annotation() {
 #[test]
 #[ignore = "takes 19 minutes: the windows of `balanced` are real seconds; run it with --ignored --nocapture"]
 fn one_annotation_in_real_time() {
-    let (hpa_sync, start_up) = (Duration::from_secs(15), Duration::from_secs(20));
-    inside(
-        "one_annotation_in_real_time",
-        Options { hpa_sync, start_up, ..options(env!("CARGO_BIN_EXE_nimscale")) },
-        |ground| {
-            installed(ground, &[]);
-            ground.fleet.total("gpu_cache_usage_perc", 0.009);
-            ground.apply(NIM);
-            sees_a_value(ground);
-            let mut watch =
-                ground.kubectl_command().args(["get", "hpa", "-n", "nim", "-w"]).spawn().expect("kubectl runs");
-            for quiet in [0.009, 0.008, 0.001, 0.033, 0.056, 0.039] {
-                ground.fleet.total("gpu_cache_usage_perc", quiet);
-                sleep(Duration::from_secs(20));
-            }
-            assert_eq!(ground.replicas("deployment", "nim", NAME), 1, "a quiet NIM stays alone");
-            ground.fleet.total("gpu_cache_usage_perc", 0.208);
-            ground.scales_within(Duration::from_secs(120), "deployment", "nim", NAME, 3);
-            sleep(Duration::from_secs(40));
-            ground.fleet.total("gpu_cache_usage_perc", 0.293);
-            sleep(Duration::from_secs(60));
-            assert_eq!(ground.replicas("deployment", "nim", NAME), 3, "a third each is under the target");
-            ground.fleet.total("gpu_cache_usage_perc", 0.007);
-            ground.scales_within(Duration::from_secs(1500), "deployment", "nim", NAME, 1);
-            watch.kill().and_then(|()| watch.wait()).expect("kubectl runs still");
-        },
-    );
+    let options = options(env!("CARGO_BIN_EXE_nimscale")).in_real_time();
+    inside("one_annotation_in_real_time", options, |ground| {
+        installed(ground, &[]);
+        ground.fleet.total("gpu_cache_usage_perc", 0.009);
+        ground.apply(NIM);
+        sees_a_value(ground);
+        ground.in_real_time();
+    });
 }
 
 /// 1 → 3 → 1, by the post's values.

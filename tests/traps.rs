@@ -3,7 +3,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use nimscale_ground::scenario::{self, ADAPTER, NIM, config};
+use nimscale_ground::scenario::{self, ADAPTER, NAME, NIM, config};
 use nimscale_ground::{Ground, Model, Names, Options, eventually, inside};
 
 #[test]
@@ -14,14 +14,14 @@ fn overload_scales_up_and_never_down() {
         let rendered = render(&short);
         ground.apply(&rendered);
         ground.fleet.each("gpu_cache_usage_perc", f64::INFINITY);
-        ground.scales_to("deployment", "nim", NIM_NAME, 4);
+        ground.scales_to("deployment", "nim", NAME, 4);
         let metric = ground.metric_of("meta-llama3-8b-instruct-nimscale");
         eventually("+Inf reads as the bound", || {
             let values = ground.metric("nim", &metric);
             values.len() == 4 && values.iter().all(|(_, value)| value == "1k")
         });
         for _ in 0..5 {
-            assert_eq!(ground.replicas("deployment", "nim", NIM_NAME), 4, "overload holds");
+            assert_eq!(ground.replicas("deployment", "nim", NAME), 4, "overload holds");
             sleep(Duration::from_secs(1));
         }
         // The same with a bound of 1e12: the HPA casts to int32, and overload becomes a scale-down.
@@ -29,7 +29,7 @@ fn overload_scales_up_and_never_down() {
         assert_ne!(mutant, rendered);
         ground.apply(&mutant);
         roll(ground);
-        eventually("a bound of 1e12 scales down under overload", || ground.replicas("deployment", "nim", NIM_NAME) < 4);
+        eventually("a bound of 1e12 scales down under overload", || ground.replicas("deployment", "nim", NAME) < 4);
     });
 }
 
@@ -96,10 +96,10 @@ fn an_apply_of_replicas_resets_what_the_hpa_chose() {
         assert_ne!(manifest, NIM);
         ground.fleet.total("gpu_cache_usage_perc", 0.25);
         ground.apply(&render(&manifest));
-        ground.scales_to("deployment", "nim", NIM_NAME, 3);
+        ground.scales_to("deployment", "nim", NAME, 3);
         ground.apply(&manifest);
-        assert_eq!(ground.replicas("deployment", "nim", NIM_NAME), 1, "the line in the manifest wins, for a while");
-        ground.scales_to("deployment", "nim", NIM_NAME, 3);
+        assert_eq!(ground.replicas("deployment", "nim", NAME), 1, "the line in the manifest wins, for a while");
+        ground.scales_to("deployment", "nim", NAME, 3);
     });
 }
 
@@ -127,10 +127,10 @@ fn pods_without_a_sample_hold_the_way_up() {
         ground.fleet.replay("gpu_cache_usage_perc", move |pod, served| (pod == 0 || served > loads).then_some(0.29));
         let short = NIM.replace("1..10\"", "1..10\"\n    nimscale.dev/behavior: \"up 9/1s\"");
         ground.apply(&render(&short));
-        ground.scales_to("deployment", "nim", NIM_NAME, 3);
+        ground.scales_to("deployment", "nim", NAME, 3);
         sleep(loads / 2);
-        assert_eq!(ground.replicas("deployment", "nim", NIM_NAME), 3, "290m of three pods is 97m each");
-        ground.scales_to("deployment", "nim", NIM_NAME, 9);
+        assert_eq!(ground.replicas("deployment", "nim", NAME), 3, "290m of three pods is 97m each");
+        ground.scales_to("deployment", "nim", NAME, 9);
     });
 }
 
@@ -145,7 +145,7 @@ fn a_pod_that_never_becomes_ready_makes_its_roll_fail() {
         assert_ne!(failing, NIM);
         ground.apply(NIM);
         let status = |timeout: &str| {
-            let deployment = format!("deployment/{NIM_NAME}");
+            let deployment = format!("deployment/{NAME}");
             ground.kubectl(&["rollout", "status", &deployment, "-n", "nim", "--timeout", timeout], "").accepted
         };
         assert!(status("30s"), "the first pod becomes Ready");
@@ -315,8 +315,6 @@ fn a_value_target_runs_away_while_pods_load_without_a_probe() {
         assert_eq!(replicas, [2, 8, 2, 2]);
     });
 }
-
-const NIM_NAME: &str = "meta-llama3-8b-instruct";
 
 /// Restarts the adapter and waits until the new one has taken over.
 fn roll(ground: &Ground) {

@@ -62,6 +62,13 @@ pub enum Version {
     V3,
 }
 
+impl Options {
+    /// As a cluster is: the HPA controller's own period, and a NIM that loads.
+    pub fn in_real_time(self) -> Self {
+        Self { hpa_sync: Duration::from_secs(15), start_up: Duration::from_secs(20), ..self }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {

@@ -8,10 +8,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::Context;
-use nimscale_ground::scenario::NIM;
+use nimscale_ground::scenario::{NAME, NIM};
 use nimscale_ground::{Ground, Options, play, product};
-
-const NAME: &str = "meta-llama3-8b-instruct";
 
 /// The story: an hour of a NIM's day in a minute.
 const LOADS: [(f64, &str); 6] = [

@@ -2,11 +2,16 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::Ground;
 
 /// The NIM, as people deploy it.
 pub const NIM: &str = include_str!("../../../deploy/examples/nim-llm.yaml");
+
+/// The name of its Deployment.
+pub const NAME: &str = "meta-llama3-8b-instruct";
 
 /// prometheus-adapter, as its chart installs it; it waits for the ConfigMap of [`config`].
 pub const ADAPTER: &str = include_str!("../manifests/adapter.yaml");
@@ -64,6 +69,26 @@ impl Ground {
                      \"nimscale-adapter-config\"}}]}}}}";
         let patched = self.kubectl(&["patch", "deployment", CHART, "-n", "monitoring", "-p", patch], "");
         assert!(patched.accepted, "{}", patched.err);
+    }
+
+    /// The post's values in real time, with `kubectl get hpa -w` beside them: 1 → 3 → 1.
+    pub fn in_real_time(&self) {
+        let mut watch = self.kubectl_command().args(["get", "hpa", "-n", "nim", "-w"]).spawn().expect("kubectl runs");
+        for quiet in [0.009, 0.008, 0.001, 0.033, 0.056, 0.039] {
+            self.fleet.total("gpu_cache_usage_perc", quiet);
+            sleep(Duration::from_secs(20));
+        }
+        assert_eq!(self.replicas("deployment", "nim", NAME), 1, "a quiet NIM stays alone");
+        self.fleet.total("gpu_cache_usage_perc", 0.208);
+        self.scales_within(Duration::from_secs(120), "deployment", "nim", NAME, 3);
+        sleep(Duration::from_secs(40));
+        self.fleet.total("gpu_cache_usage_perc", 0.293);
+        sleep(Duration::from_secs(60));
+        assert_eq!(self.replicas("deployment", "nim", NAME), 3, "a third each is under the target");
+        self.fleet.total("gpu_cache_usage_perc", 0.007);
+        self.scales_within(Duration::from_secs(1500), "deployment", "nim", NAME, 1);
+        sleep(Duration::from_secs(30));
+        watch.kill().and_then(|()| watch.wait()).expect("kubectl runs still");
     }
 
     /// The name of the first metric of an HPA in `nim`.
