@@ -14,6 +14,7 @@ use kube::api::Api;
 use kube::{Client, ResourceExt};
 use nimscale_rules::emit::adapter::{CONFIG_KEY, CONFIG_MAP};
 use nimscale_rules::emit::base::{Maker, PREFIX, foreign_makers};
+use nimscale_rules::findings::Code;
 use nimscale_rules::platform::Platform;
 use serde_json::json;
 use tokio::sync::watch;
@@ -391,14 +392,14 @@ impl Keeper {
     async fn not_now(&mut self) -> Option<Duration> {
         let wait = HINDERED.min(self.settings.timing.poll * 5);
         if self.observed.adapter.as_ref().is_some_and(|adapter| !adapter.rolled_out) {
-            let message = "NS0508: the newest pods of the adapter are not available: it is not rolled";
-            return Some(self.hinder(trouble("AdapterNotReady", message), wait));
+            let message = "the newest pods of the adapter are not available: it is not rolled";
+            return Some(self.hinder(trouble("AdapterNotReady", Code::Ns0508, message), wait));
         }
         if let Some(prometheus) = &self.settings.prometheus
             && !prometheus.answers().await
         {
-            let message = "NS0515: Prometheus does not answer: the adapter is not rolled";
-            return Some(self.hinder(trouble("PrometheusUnreachable", message), wait));
+            let message = "Prometheus does not answer: the adapter is not rolled";
+            return Some(self.hinder(trouble("PrometheusUnreachable", Code::Ns0515, message), wait));
         }
         if let Some(serving) = self.observed.good.as_deref().and_then(canary) {
             match served::of_namespace(&self.client, &self.settings.namespace, &serving).await {
@@ -409,8 +410,8 @@ impl Keeper {
                     if answer == Answer::Unknown {
                         self.memory.silent.get_or_insert_with(Timestamp::now);
                     }
-                    let message = "NS0512: the adapter does not answer for what it has: it is not rolled";
-                    return Some(self.hinder(trouble("AdapterSilent", message), wait));
+                    let message = "the adapter does not answer for what it has: it is not rolled";
+                    return Some(self.hinder(trouble("AdapterSilent", Code::Ns0512, message), wait));
                 }
             }
         }
@@ -552,10 +553,12 @@ fn elsewhere(services: &BTreeMap<&str, (String, String)>, settings: &Settings) -
     let wrong = services.iter().find(|(_, to)| (&to.0, &to.1) != (namespace, name));
     match wrong {
         Some((object, (to, by))) => {
-            let message = format!("NS0504: {object} is served by {to}/{by}, not by {namespace}/{name}");
-            Some(trouble("AdapterMismatch", &message))
+            let message = format!("{object} is served by {to}/{by}, not by {namespace}/{name}");
+            Some(trouble("AdapterMismatch", Code::Ns0504, &message))
         }
-        None if services.is_empty() => Some(trouble("AdapterMismatch", "NS0504: nothing serves custom.metrics.k8s.io")),
+        None if services.is_empty() => {
+            Some(trouble("AdapterMismatch", Code::Ns0504, "nothing serves custom.metrics.k8s.io"))
+        }
         None => None,
     }
 }

@@ -8,6 +8,7 @@ use kube::Client;
 use kube::api::Api;
 use serde_json::json;
 
+use super::report::said;
 use crate::crds::{ClusterScalingPolicy, PolicyStatus};
 use crate::index::Told;
 use crate::remote::Resource;
@@ -38,11 +39,7 @@ impl Teller {
 fn status(told: &Told, matched: i64, overridden: i64, before: Option<&PolicyStatus>) -> PolicyStatus {
     let wrong = told.findings.iter().find(|finding| finding.is_error());
     let (is, reason) = if wrong.is_some() { ("False", "Invalid") } else { ("True", "InForce") };
-    let said = wrong.or(told.findings.first());
-    let message = said.map_or_else(String::new, |finding| match &finding.help {
-        Some(help) => format!("{}: {} (help: {help})", finding.code, finding.message),
-        None => format!("{}: {}", finding.code, finding.message),
-    });
+    let message = wrong.or(told.findings.first()).map_or_else(String::new, said);
     let old = before.and_then(|before| before.conditions.first()).filter(|old| old.status == is);
     let condition = Condition {
         type_: "Ready".to_owned(),

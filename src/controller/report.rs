@@ -159,8 +159,9 @@ fn compiled(facts: &Facts<'_>) -> Link {
     }
     match compiled.attach {
         Attach::NotDeclared if facts.ending => {
-            let message = "NS0404: the nimscale keys are gone; scaling ends with the grace (kubectl rollout undo removes keys, too)";
-            Link::broken("Compiled", "KeysRemoved", message.to_owned())
+            let message =
+                "the nimscale keys are gone; scaling ends with the grace (kubectl rollout undo removes keys, too)";
+            Link::broken("Compiled", "KeysRemoved", coded(Code::Ns0404, message))
         }
         Attach::NotDeclared | Attach::Off => Link::broken("Compiled", "NotDeclared", String::new()),
         Attach::Declared | Attach::ByPolicy => {
@@ -179,8 +180,8 @@ fn rules_published(facts: &Facts<'_>, plan: &Plan) -> Link {
     match (missing, trouble) {
         (None, _) => Link::holds("RulesPublished", "Published", String::new()),
         (Some(name), _) if left_out.contains(name) => {
-            let message = format!("NS0502: rule {name} held back: no adapter has come up with it");
-            Link::broken("RulesPublished", "Quarantined", message)
+            let message = format!("rule {name} held back: no adapter has come up with it");
+            Link::broken("RulesPublished", "Quarantined", coded(Code::Ns0502, &message))
         }
         (Some(_), Some(trouble)) => Link::broken("RulesPublished", trouble.reason, trouble.message.clone()),
         (Some(name), None) => {
@@ -198,11 +199,12 @@ fn metrics_available(facts: &Facts<'_>, plan: &Plan) -> Link {
     };
     let (own, presets) = (names(true), names(false));
     if facts.hpa.is_none() && plan.mode.value == Mode::Enforce && facts.waiting.len() == plan.metrics.len() {
-        let message = format!("NS0441: no usable metric: {presets} returned no value for this workload");
-        return Link::broken(TYPE, "NoUsableMetric", message);
+        let message = format!("no usable metric: {presets} returned no value for this workload");
+        return Link::broken(TYPE, "NoUsableMetric", coded(Code::Ns0441, &message));
     }
     if !own.is_empty() {
-        let message = format!("NS0513: {own} has no value for this workload yet; what was attached before stays");
+        let message = format!("{own} has no value for this workload yet; what was attached before stays");
+        let message = coded(Code::Ns0513, &message);
         return if facts.overdue {
             Link::broken(TYPE, "NoValue", message)
         } else {
@@ -217,7 +219,7 @@ fn metrics_available(facts: &Facts<'_>, plan: &Plan) -> Link {
     let unpublished = plan.metrics.iter().any(|metric| !facts.published.rules.contains(&metric.measure.name));
     match failed {
         Some(_) if unpublished => Link::unknown(TYPE, "Waiting", "the adapter does not serve the rules yet".to_owned()),
-        Some(active) => Link::broken(TYPE, "NoValue", format!("NS0513: {}", active.message)),
+        Some(active) => Link::broken(TYPE, "NoValue", coded(Code::Ns0513, &active.message)),
         None if presets.is_empty() => Link::holds(TYPE, "Available", String::new()),
         None => Link::holds(TYPE, "Available", format!("{presets} has no value for this workload, and is left out")),
     }
@@ -228,8 +230,8 @@ fn hpa_ready(facts: &Facts<'_>, plan: &Plan) -> Link {
     match (plan.mode.value, facts.standing, facts.hpa) {
         (_, Some(Standing::Blocked { reason, finding }), _) => Link::broken(TYPE, reason.as_str(), said(finding)),
         (Mode::Observe, _, Some(_)) if facts.entry.policy_is_gone() => {
-            let message = "NS0222: the policy that is named is gone: the HPA stays as it is";
-            Link::broken(TYPE, "PolicyMissing", message.to_owned())
+            let message = "the policy that is named is gone: the HPA stays as it is";
+            Link::broken(TYPE, "PolicyMissing", coded(Code::Ns0222, message))
         }
         (Mode::Observe, _, _) => Link::broken(TYPE, "Observed", format!("mode observe by {}", plan.mode.from)),
         (Mode::Enforce, _, Some(_)) => Link::holds(TYPE, "Attached", String::new()),
@@ -247,11 +249,18 @@ fn active(hpa: &Hpa) -> Link {
     }
 }
 
-fn said(finding: &Finding) -> String {
+/// A finding as a condition says it.
+pub fn said(finding: &Finding) -> String {
+    let message = coded(finding.code, &finding.message);
     match &finding.help {
-        Some(help) => format!("{}: {} (help: {help})", finding.code, finding.message),
-        None => format!("{}: {}", finding.code, finding.message),
+        Some(help) => format!("{message} (help: {help})"),
+        None => message,
     }
+}
+
+/// A message with its code in front.
+pub fn coded(code: Code, message: &str) -> String {
+    format!("{code}: {message}")
 }
 
 impl Link {

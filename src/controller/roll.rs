@@ -6,8 +6,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use nimscale_rules::emit::adapter::{CONFIG_MAP, Rule, canary, canary_name};
 use nimscale_rules::emit::base::{self, Parts};
-use nimscale_rules::findings::cut;
+use nimscale_rules::findings::{Code, cut};
 use nimscale_rules::platform::Platform;
+
+use super::report::coded;
 
 /// How long things may take.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +173,7 @@ impl Look<'_> {
     fn decide(&self, memory: &mut Memory, left_out: &mut BTreeSet<String>) -> Result<(Step, Option<Trouble>), Trouble> {
         let Self { observed, timing, now, .. } = *self;
         let Some(adapter) = &observed.adapter else {
-            return Err(trouble("AdapterMismatch", "NS0507: the adapter's Deployment is not there"));
+            return Err(trouble("AdapterMismatch", Code::Ns0507, "the adapter's Deployment is not there"));
         };
         let reads_ours = adapter.reads.as_deref() == Some(CONFIG_MAP);
         let Some(config) = &observed.config else {
@@ -200,14 +202,14 @@ impl Look<'_> {
             memory.contested = false;
         }
         if memory.contested {
-            let message = "NS0503: somebody reverts the adapter's config; stopped writing until our rules are back";
-            return Err(trouble("ConfigContested", message));
+            let message = "somebody reverts the adapter's config; stopped writing until our rules are back";
+            return Err(trouble("ConfigContested", Code::Ns0503, message));
         }
         let mismatch = if reads_ours {
             observed.elsewhere.clone()
         } else {
-            let message = format!("NS0507: the adapter does not read {CONFIG_MAP}: set rules.existing");
-            Some(trouble("AdapterMismatch", &message))
+            let message = format!("the adapter does not read {CONFIG_MAP}: set rules.existing");
+            Some(trouble("AdapterMismatch", Code::Ns0507, &message))
         };
         if mismatch.is_some() {
             let step = if added { Step::Write { text, roll: false } } else { Step::Wait(None) };
@@ -216,7 +218,7 @@ impl Look<'_> {
         let failure = memory
             .failure
             .as_ref()
-            .map(|why| trouble("RollFailed", &format!("NS0505: {why}; the last good config is back")));
+            .map(|why| trouble("RollFailed", Code::Ns0505, &format!("{why}; the last good config is back")));
         let Some(has) = has else {
             return Ok((Step::Write { text, roll: false }, None));
         };
@@ -259,8 +261,8 @@ impl Look<'_> {
             if text != *config {
                 return Ok((Step::Restore { text }, failure));
             }
-            let message = "NS0511: the adapter lists no metric of ours: Prometheus has no series of the anchor";
-            return Ok((Step::Try { canary: has }, Some(trouble("AnchorMissing", message))));
+            let message = "the adapter lists no metric of ours: Prometheus has no series of the anchor";
+            return Ok((Step::Try { canary: has }, Some(trouble("AnchorMissing", Code::Ns0511, message))));
         }
         Ok((Step::Try { canary: has }, failure))
     }
@@ -279,7 +281,7 @@ impl Look<'_> {
         if !adapter.rolled_out || !lasts(since, timing, now) {
             return Ok((Step::Ask { canary: has }, None));
         }
-        let silent = trouble("AdapterSilent", "NS0512: the adapter does not know the config that it has proved");
+        let silent = trouble("AdapterSilent", Code::Ns0512, "the adapter does not know the config that it has proved");
         if memory.rolled_again.as_ref() == Some(&has) {
             return Ok((Step::Ask { canary: has }, Some(silent)));
         }
@@ -345,9 +347,8 @@ pub fn may_roll(
     now: Timestamp,
 ) -> Result<Option<Duration>, Trouble> {
     if !adapter.keeps_serving {
-        let message =
-            "NS0505: the adapter's strategy stops every pod in a roll: use RollingUpdate with maxUnavailable 0";
-        return Err(trouble("AdapterStrategy", message));
+        let message = "the adapter's strategy stops every pod in a roll: use RollingUpdate with maxUnavailable 0";
+        return Err(trouble("AdapterStrategy", Code::Ns0505, message));
     }
     let since = observed.rolled_at.map(|rolled| elapsed(rolled, now));
     Ok(since.and_then(|since| timing.roll_interval.checked_sub(since)).filter(|wait| !wait.is_zero()))
@@ -369,9 +370,8 @@ fn write(foreign: &str, rules: &[Rule], platform: &Platform) -> Result<String, T
     rules.sort_by(|a, b| a.name.as_.cmp(&b.name.as_));
     let text = base::join(foreign, &rules).map_err(|error| not_loadable(&error))?;
     if text.len() > MOST_BYTES {
-        let message =
-            format!("NS0506: the adapter config would take {} KiB of 1 MiB: it stays as it is", text.len() / 1024);
-        return Err(trouble("ConfigTooLarge", &message));
+        let message = format!("the adapter config would take {} KiB of 1 MiB: it stays as it is", text.len() / 1024);
+        return Err(trouble("ConfigTooLarge", Code::Ns0506, &message));
     }
     Ok(text)
 }
@@ -408,8 +408,8 @@ fn quarantine_ends(memory: &Memory, timing: &Timing, now: Timestamp) -> Option<D
 }
 
 fn near_limit(config: &str) -> Option<Trouble> {
-    let message = || format!("NS0506: adapter config {} KiB of 1 MiB: fewer own expressions", config.len() / 1024);
-    (config.len() > MANY_BYTES).then(|| trouble("ConfigNearLimit", &message()))
+    let message = || format!("adapter config {} KiB of 1 MiB: fewer own expressions", config.len() / 1024);
+    (config.len() > MANY_BYTES).then(|| trouble("ConfigNearLimit", Code::Ns0506, &message()))
 }
 
 fn split(text: &str) -> Result<Parts, Trouble> {
@@ -417,12 +417,12 @@ fn split(text: &str) -> Result<Parts, Trouble> {
 }
 
 fn not_loadable(error: &base::NotLoadable) -> Trouble {
-    let message = format!("NS0501: adapter config not written: it does not load: {}", cut(&error.to_string(), 60));
-    trouble("ConfigNotLoadable", &message)
+    let message = format!("adapter config not written: it does not load: {}", cut(&error.to_string(), 60));
+    trouble("ConfigNotLoadable", Code::Ns0501, &message)
 }
 
-pub fn trouble(reason: &'static str, message: &str) -> Trouble {
-    Trouble { reason, message: message.to_owned() }
+pub fn trouble(reason: &'static str, code: Code, message: &str) -> Trouble {
+    Trouble { reason, message: coded(code, message) }
 }
 
 fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
@@ -766,7 +766,7 @@ mod tests {
     fn while_the_api_leads_elsewhere_nothing_is_rolled() {
         let mut world = settled();
         world.pass(3600);
-        world.observed.elsewhere = Some(trouble("AdapterMismatch", "NS0504: elsewhere"));
+        world.observed.elsewhere = Some(trouble("AdapterMismatch", Code::Ns0504, "elsewhere"));
         world.wanted = wanted(1);
         let step = world.next();
         assert!(matches!(step, Step::Write { roll: false, .. }), "{step:?}");

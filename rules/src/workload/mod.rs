@@ -6,7 +6,7 @@ mod selector;
 use std::collections::BTreeMap;
 use std::fmt;
 
-pub use object::{ManagedFields, Metadata, Object, OwnerReference, Spec};
+pub use object::{Metadata, Object, OwnerReference, Spec};
 pub use selector::{Selector, UnknownOperator};
 
 use crate::keys::{Recognised, recognise};
@@ -110,8 +110,6 @@ pub struct Pods {
     pub nim_environment: bool,
     /// GPUs of one pod: the sum of the containers' limits on `nvidia.com/gpu`.
     pub gpus: u32,
-    /// One of the containers says when it is ready.
-    pub readiness_probe: bool,
 }
 
 impl Owner {

@@ -33,15 +33,6 @@ pub struct Metadata {
     pub deletion_timestamp: Option<String>,
 }
 
-/// Who wrote which fields, by server-side apply or an update.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ManagedFields {
-    pub manager: String,
-    pub operation: String,
-    pub fields_v1: serde_json::Value,
-}
-
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct OwnerReference {
@@ -87,7 +78,6 @@ struct Container {
     image: String,
     env: Vec<Variable>,
     resources: Resources,
-    readiness_probe: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -130,7 +120,6 @@ impl Object {
             images: containers.iter().map(|container| container.image.clone()).collect(),
             nim_environment: containers.iter().flat_map(|container| &container.env).any(is_nim),
             gpus: containers.iter().map(gpus).fold(0, u32::saturating_add),
-            readiness_probe: containers.iter().any(|container| container.readiness_probe.is_some()),
         }
     }
 
@@ -189,7 +178,7 @@ mod tests {
         assert_eq!(workload.replicas.map(|replicas| replicas.count), Some(3));
         assert!(workload.owner.is_some_and(|owner| owner.is_nim_service()));
         let pods = workload.pods;
-        assert!(pods.selector.matches(&pods.labels) && pods.nim_environment && pods.readiness_probe);
+        assert!(pods.selector.matches(&pods.labels) && pods.nim_environment);
         assert_eq!((pods.gpus, pods.images.len()), (3, 2));
     }
 
