@@ -30,6 +30,8 @@ pub struct Attachment {
     pub spec: Option<HorizontalPodAutoscalerSpec>,
     /// Metrics of the plan that are not in the HPA yet.
     pub waiting: BTreeSet<String>,
+    /// An own expression is among them.
+    pub own_waits: bool,
     /// A ceiling that is walked down moves again after this time.
     pub again: Option<Duration>,
 }
@@ -57,10 +59,10 @@ pub fn attach(question: &Question<'_>) -> Attachment {
     }
     let waiting = waiting.iter().map(|metric| metric.measure.name.clone()).collect();
     if metrics.is_empty() {
-        return Attachment { spec: None, waiting, again: None };
+        return Attachment { spec: None, waiting, own_waits, again: None };
     }
     let (bounds, again) = bounds(question);
-    Attachment { spec: Some(hpa::spec(plan, bounds, metrics)), waiting, again }
+    Attachment { spec: Some(hpa::spec(plan, bounds, metrics)), waiting, own_waits, again }
 }
 
 /// The bounds of the plan; a ceiling that a policy lowered under the live replicas is reached step by step, as fast as

@@ -183,7 +183,7 @@ impl Pass<'_> {
         };
         let served = self.served(plan, live.as_deref()).await;
         let question = Question { plan, live: live.as_deref(), served: &served, now: Timestamp::now() };
-        let Attachment { spec, waiting, again } = attach(&question);
+        let Attachment { spec, waiting, own_waits, again } = attach(&question);
         let mut hpa = live.clone();
         if let Some(spec) = spec
             && let Some(applied) = self.apply(&name, live.as_deref(), spec).await?
@@ -191,10 +191,6 @@ impl Pass<'_> {
             hpa = Some(Arc::new(applied));
         }
         self.remove_hpas(Some(&name)).await?;
-        let own_waits = plan
-            .metrics
-            .iter()
-            .any(|metric| metric.source != MetricSource::Preset && waiting.contains(&metric.measure.name));
         self.memo.waiting = own_waits.then(|| self.memo.waiting.unwrap_or_else(Instant::now));
         self.report(hpa.as_deref(), &waiting, false).await?;
         // Only what the adapter has can get a value.
