@@ -152,8 +152,9 @@ impl Index {
                 }
             }
             Seen::Gone(hpa) => {
-                let old = self.hpas.remove(&key(&hpa));
-                self.touch_namespace_of(&hpa, old.as_deref());
+                self.hpas.remove(&key(&hpa));
+                // Whoever waited for its name, or for its pods, waits no more.
+                self.touch_namespace_of(&hpa, None);
             }
         }
     }
@@ -377,5 +378,91 @@ pub fn enter_policies(book: &mut Book, seen: Seen<StoredPolicy>, mut told: impl 
         }
         Seen::Applied(policy) => enter(book, policy),
         Seen::Gone(policy) => book.remove(&policy.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str, uid: &str, scale: &str) -> Object {
+        let object = json!({
+            "metadata": {"name": name, "namespace": "nim", "uid": uid, "annotations": {"nimscale.dev/scale": scale}},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": name}}},
+        });
+        serde_json::from_value(object).expect("a workload")
+    }
+
+    fn hpa(name: &str, workload: &str) -> Hpa {
+        let hpa = json!({
+            "metadata": {"name": name, "namespace": "nim"},
+            "spec": {"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": workload}},
+        });
+        Hpa::of(serde_json::from_value::<HorizontalPodAutoscaler>(hpa).expect("an HPA"))
+    }
+
+    fn id(name: &str) -> WorkloadId {
+        WorkloadId { namespace: Some("nim".into()), name: name.into(), kind: WorkloadKind::Deployment }
+    }
+
+    /// What there is to look at, which is none afterwards.
+    fn dirty(index: &mut Index) -> Vec<String> {
+        std::iter::from_fn(|| index.take_dirty(&BTreeSet::new())).map(|id| id.name).collect()
+    }
+
+    fn index(workloads: &[(&str, &str)]) -> Index {
+        let mut index = Index::new(Platform::default());
+        let all = workloads.iter().map(|(name, scale)| object(name, name, scale)).collect();
+        index.see_workloads(WorkloadKind::Deployment, Seen::All(all));
+        dirty(&mut index);
+        index
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_looked_at() {
+        let mut index = index(&[("a", "1..4")]);
+        let revision = index.revision();
+        index.see_workloads(WorkloadKind::Deployment, Seen::Applied(object("a", "a", "1..4")));
+        assert_eq!((dirty(&mut index), index.revision()), (vec![], revision));
+        index.see_workloads(WorkloadKind::Deployment, Seen::Applied(object("a", "a", "1..5")));
+        assert_eq!(dirty(&mut index), ["a"]);
+        index.see_workloads(WorkloadKind::Deployment, Seen::Applied(object("a", "again", "1..5")));
+        assert_eq!(dirty(&mut index), ["a"], "it was made anew under its name");
+        assert!(index.revision() > revision);
+    }
+
+    #[test]
+    fn what_a_list_leaves_out_is_gone() {
+        let mut index = index(&[("a", "1..4"), ("b", "1..4")]);
+        index.see_workloads(WorkloadKind::Deployment, Seen::All(vec![object("b", "b", "1..4")]));
+        assert_eq!(dirty(&mut index), ["a"]);
+        assert!(!index.workloads.contains_key(&id("a")) && index.workloads.contains_key(&id("b")));
+    }
+
+    #[test]
+    fn who_is_blocked_is_looked_at_when_an_hpa_comes_or_goes() {
+        let mut index = index(&[("a", "1..4"), ("b", "1..4"), ("c", "1..4")]);
+        index.set_blocked(&id("b"), true);
+        index.see_hpas(Seen::Applied(hpa("x", "a")));
+        assert_eq!(dirty(&mut index), ["a", "b"]);
+        index.see_hpas(Seen::Applied(hpa("x", "a")));
+        assert_eq!(dirty(&mut index), [""; 0], "it says what it said");
+        index.see_hpas(Seen::Gone(hpa("x", "a")));
+        assert_eq!(dirty(&mut index), ["a", "b"], "its name and its pods are free");
+        index.set_blocked(&id("b"), false);
+        index.see_hpas(Seen::Applied(hpa("x", "a")));
+        assert_eq!(dirty(&mut index), ["a"]);
+    }
+
+    #[test]
+    fn one_at_a_time_for_each() {
+        let mut index = index(&[("a", "1..4"), ("b", "1..4")]);
+        index.touch_all();
+        assert_eq!(index.take_dirty(&BTreeSet::from([id("a")])), Some(id("b")));
+        assert_eq!(index.take_dirty(&BTreeSet::from([id("a")])), None);
+        assert_eq!(index.take_dirty(&BTreeSet::new()), Some(id("a")));
     }
 }
