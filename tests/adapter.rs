@@ -132,7 +132,7 @@ fn measures(platform: &Platform) -> Vec<Measure> {
 
 fn compiled(query: &str, platform: &Platform) -> Option<Measure> {
     let target = Milli::from_thousandths(1000)?;
-    measure(&Question { query, target, namespace: None, on_idle: None, bound: None }, platform).measure
+    measure(&Question::new(query, target), platform).measure
 }
 
 fn config(measures: &[Measure], platform: &Platform) -> String {

@@ -43,6 +43,13 @@ pub struct Question<'a> {
     pub bound: Option<u64>,
 }
 
+impl<'a> Question<'a> {
+    /// A question that leaves the rest to the expression and its target.
+    pub fn new(query: &'a str, target: Milli) -> Self {
+        Self { query, target, namespace: None, on_idle: None, bound: None }
+    }
+}
+
 /// One metric without its workload: equal texts of two workloads are one `Measure`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Measure {

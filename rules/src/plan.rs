@@ -81,7 +81,7 @@ pub fn plan(
         let namespace = intent.id.namespace.as_deref();
         let measured = match &metric.source {
             Source::Query(text) => {
-                let question = Question { query: text.as_str(), target, namespace, on_idle: None, bound: None };
+                let question = Question { namespace, ..Question::new(text.as_str(), target) };
                 of_author(measure(&question, platform), text, &mut findings)
             }
             Source::Preset(preset) => {

@@ -83,7 +83,7 @@ impl Preset {
     /// What is to be measured of it in a namespace; `None` without a query.
     pub(crate) fn question<'a>(&'a self, target: Milli, namespace: Option<&'a str>) -> Option<Question<'a>> {
         let query = self.query.as_deref()?;
-        Some(Question { query, target, namespace, on_idle: self.on_idle, bound: self.bound })
+        Some(Question { namespace, on_idle: self.on_idle, bound: self.bound, ..Question::new(query, target) })
     }
 }
 

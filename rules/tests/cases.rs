@@ -74,11 +74,9 @@ fn told(text: &str, info: &str) -> String {
     let option = |name: &str| info.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let target = option("target").map_or(1000, |target| (target.parse::<f64>().unwrap() * 1000.0) as u64);
     let question = Question {
-        query: text,
-        target: Milli::from_thousandths(target).unwrap(),
         namespace: option("namespace"),
         on_idle: option("idle").map(|idle| if idle == "zero" { OnIdle::Zero } else { OnIdle::Hold }),
-        bound: None,
+        ..Question::new(text, Milli::from_thousandths(target).unwrap())
     };
     let measured = measure(&question, &Platform::default());
     let mut out = String::new();
@@ -96,8 +94,7 @@ fn told(text: &str, info: &str) -> String {
 fn names(expressions: &[&str]) -> String {
     let name = |query: &&str| {
         let target = Milli::from_thousandths(1000).unwrap();
-        let question = Question { query, target, namespace: None, on_idle: None, bound: None };
-        let measure = measure(&question, &Platform::default()).measure;
+        let measure = measure(&Question::new(query, target), &Platform::default()).measure;
         let name = measure.map_or_else(|| "refused".to_owned(), |measure| measure.name);
         format!("{name:<56} {query}\n")
     };

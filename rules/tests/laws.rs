@@ -33,8 +33,7 @@ const EXPRESSIONS: &[&str] = &[
 
 fn measured(query: &str) -> Measure {
     let target = Milli::from_thousandths(1000).unwrap();
-    let question = Question { query, target, namespace: None, on_idle: None, bound: None };
-    let measured = measure(&question, &Platform::default());
+    let measured = measure(&Question::new(query, target), &Platform::default());
     measured.measure.unwrap_or_else(|| panic!("{query}: {:?}", measured.findings))
 }
 

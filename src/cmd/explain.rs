@@ -18,11 +18,9 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let platform = super::platform(args.platform.as_deref())?;
     let text = expression(&args.expr)?;
     let question = Question {
-        query: &text,
-        target: args.target,
         namespace: args.namespace.as_deref(),
         on_idle: args.on_idle.map(Into::into),
-        bound: None,
+        ..Question::new(&text, args.target)
     };
     let mut measured = measure(&question, &platform);
     if args.kind == Some(Kind::Object) && measured.measure.take().is_some() {

@@ -101,7 +101,7 @@ pub fn promql(bytes: &[u8]) {
         }
     }
     let target = Milli::from_thousandths(8000).expect("a target above 0");
-    let question = Question { query: text, target, namespace: Some("llm"), on_idle: None, bound: None };
+    let question = Question { namespace: Some("llm"), ..Question::new(text, target) };
     let measured = measure(&question, &Platform::default());
     measured.findings.iter().for_each(|finding| check(finding, text));
     assert_eq!(measured.measure.is_none(), measured.findings.iter().any(Finding::is_error), "{text:?}: {measured:?}");

@@ -340,7 +340,7 @@ mod tests {
         let queries = presets().iter().filter_map(|preset| preset.query.as_deref()).chain(["x", "y{a=\"b: #'\"}"]);
         let measures = queries.map(|query| {
             let target = crate::quantity::Milli::from_thousandths(1000).expect("above 0");
-            let question = crate::measure::Question { query, target, namespace: None, on_idle: None, bound: None };
+            let question = crate::measure::Question::new(query, target);
             crate::measure::measure(&question, &platform).measure.expect("it compiles")
         });
         measures.take(n).map(|measure| super::super::adapter::rule(&measure, &platform)).collect()
