@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use nimscale_rules::measure;
 use nimscale_rules::presets::OnIdle;
 use nimscale_rules::quantity::Milli;
-use nimscale_rules::workload::{is_label, is_subdomain};
+use nimscale_rules::workload::{WorkloadKind, is_label, is_subdomain};
 
 use crate::flags::{ControllerArgs, ProcessArgs, WebhookArgs};
 
@@ -231,6 +232,24 @@ pub enum Idle {
 pub enum Workload {
     Deployment,
     StatefulSet,
+}
+
+impl From<Kind> for measure::Kind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Pods => Self::Pods,
+            Kind::Object => Self::Object,
+        }
+    }
+}
+
+impl From<Workload> for WorkloadKind {
+    fn from(workload: Workload) -> Self {
+        match workload {
+            Workload::Deployment => Self::Deployment,
+            Workload::StatefulSet => Self::StatefulSet,
+        }
+    }
 }
 
 impl From<Idle> for OnIdle {

@@ -9,11 +9,12 @@ use std::fs;
 use std::path::Path;
 
 use nimscale_rules::emit::adapter::{Config, rule};
-use nimscale_rules::measure::{Measure, Question, measure};
+use nimscale_rules::measure::{Measure, MetricKind, Question, measure};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::presets::presets;
 use nimscale_rules::promql::scope::Request;
 use nimscale_rules::quantity::Milli;
+use nimscale_rules::workload::WorkloadKind;
 use nimscale_rules::yaml;
 use serde_json::json;
 
@@ -40,32 +41,15 @@ fn every_rule_loads_and_asks_what_was_proved() {
     let platform = Platform::default();
     let measures = measures(&platform);
     assert!(measures.len() > 75, "{} rules are few", measures.len());
-    let requests = [
-        Request { namespace: "prod", pods: &["llama-0"] },
-        Request {
-            namespace: "prod",
-            pods: &["llama-7c9d5b8f6-abcde", "llama-7c9d5b8f6-fghij", "llama-7c9d5b8f6-klmno"],
-        },
-        Request { namespace: "a\"b\\c\n<<$1>>", pods: &["x\",namespace=\"b", "`\t\u{7f}é"] },
-    ];
-    let asked: Vec<_> = measures
-        .iter()
-        .flat_map(|measure| {
-            requests.iter().map(|request| {
-                json!({"metric": measure.name, "resource": "pods", "namespace": request.namespace, "names": request.pods})
-            })
-        })
-        .collect();
+    let requests = measures.iter().flat_map(|measure| requests(measure).map(move |request| (measure, request)));
+    let asked: Vec<_> = requests.clone().map(|(measure, request)| question(measure, &request)).collect();
     let answer = ask(&config(&measures, &platform), &asked);
     assert_eq!(answer.error, "");
     assert_eq!(answer.discovery, std::slice::from_ref(&platform.anchor), "one call lists every rule");
-    let proved = measures
-        .iter()
-        .flat_map(|measure| requests.iter().map(|request| measure.template.instantiate(request, &platform)));
-    for (asked, proved) in answer.queries.iter().zip(proved) {
-        assert_eq!(*asked, proved);
-    }
     assert_eq!(answer.queries.len(), asked.len());
+    for (asked, (measure, request)) in answer.queries.iter().zip(requests) {
+        assert_eq!(*asked, measure.template.instantiate(&request, &platform));
+    }
     println!("{} rules load in one config; {} queries are what was proved", measures.len(), asked.len());
 }
 
@@ -95,6 +79,36 @@ fn what_our_reader_refuses_the_adapter_refuses_too() {
     }
 }
 
+const HOSTILE_NAMESPACE: &str = "a\"b\\c\n<<$1>>";
+const HOSTILE_NAME: &str = "x\",namespace=\"b`\t\u{7f}é\\d";
+
+/// What the adapter may be asked for of a metric.
+fn requests(measure: &Measure) -> [Request<'static>; 3] {
+    match measure.kind {
+        MetricKind::Pods => [
+            Request::Pods { namespace: "prod", pods: &["llama-0"] },
+            Request::Pods {
+                namespace: "prod",
+                pods: &["llama-7c9d5b8f6-abcde", "llama-7c9d5b8f6-fghij", "llama-7c9d5b8f6-klmno"],
+            },
+            Request::Pods { namespace: HOSTILE_NAMESPACE, pods: &[HOSTILE_NAME, "`\t\u{7f}é"] },
+        ],
+        MetricKind::Object(kind) => ["llama", "a.b", HOSTILE_NAME].map(|name| {
+            let namespace = if name == HOSTILE_NAME { HOSTILE_NAMESPACE } else { "prod" };
+            Request::Workload { namespace, kind, name }
+        }),
+    }
+}
+
+fn question(measure: &Measure, request: &Request<'_>) -> serde_json::Value {
+    let (resource, names) = match request {
+        Request::Pods { pods, .. } => ("pods", pods.to_vec()),
+        Request::Workload { kind: WorkloadKind::Deployment, name, .. } => ("deployments.apps", vec![*name]),
+        Request::Workload { kind: WorkloadKind::StatefulSet, name, .. } => ("statefulsets.apps", vec![*name]),
+    };
+    json!({"metric": measure.name, "resource": resource, "namespace": request.namespace(), "names": names})
+}
+
 /// The presets, every accepted expression of the literate cases, and hostile label values.
 fn measures(platform: &Platform) -> Vec<Measure> {
     let mut texts: Vec<String> = presets().iter().filter_map(|preset| preset.query.clone()).collect();
@@ -119,10 +133,12 @@ fn measures(platform: &Platform) -> Vec<Measure> {
     let mut measures: Vec<Measure> = texts
         .iter()
         .enumerate()
-        .filter_map(|(at, text)| {
+        .flat_map(|(at, text)| {
             let measure = compiled(text, platform);
             assert!(at < hostile || measure.is_some(), "{text} is a legal label value");
-            measure
+            let of_set = measure.as_ref().filter(|measure| measure.kind != MetricKind::Pods);
+            let of_set = of_set.and_then(|_| compiled_for(text, WorkloadKind::StatefulSet, platform));
+            measure.into_iter().chain(of_set)
         })
         .collect();
     measures.sort_by(|a, b| a.name.cmp(&b.name));
@@ -131,8 +147,12 @@ fn measures(platform: &Platform) -> Vec<Measure> {
 }
 
 fn compiled(query: &str, platform: &Platform) -> Option<Measure> {
+    compiled_for(query, WorkloadKind::Deployment, platform)
+}
+
+fn compiled_for(query: &str, workload: WorkloadKind, platform: &Platform) -> Option<Measure> {
     let target = Milli::from_thousandths(1000)?;
-    measure(&Question::new(query, target), platform).measure
+    measure(&Question { workload, ..Question::new(query, target) }, platform).measure
 }
 
 fn config(measures: &[Measure], platform: &Platform) -> String {

@@ -1,13 +1,13 @@
 //! Decide one workload's HPA: target, bounds, behavior, metrics. Nothing here is formatted.
 
-use crate::declare::{Behavior, Direction, MetricName, Mode, Paused, Range, Source};
+use crate::declare::{Behavior, DeclaredMetric, Direction, MetricName, Mode, Paused, Range, Source};
 use crate::findings::{Code, Finding, cut};
-use crate::measure::{Measure, Measured, Question};
+use crate::measure::{Measure, Measured, MetricKind, Question};
 use crate::place::{Set, Text};
 use crate::platform::Platform;
 use crate::quantity::Milli;
 use crate::resolve::Intent;
-use crate::workload::WorkloadId;
+use crate::workload::{WorkloadId, WorkloadKind};
 
 /// One workload's HPA, decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub fn plan(
         let namespace = intent.id.namespace.as_deref();
         let measured = match &metric.source {
             Source::Query(text) => {
-                let question = Question { namespace, ..Question::new(text.as_str(), target) };
+                let question = Question { namespace, workload: intent.id.kind, ..Question::new(text.as_str(), target) };
                 of_author(measure(&question, platform), text, &mut findings)
             }
             Source::Preset(preset) => {
@@ -99,6 +99,7 @@ pub fn plan(
                 format!("{}: a target of {target} is too small for {max} replicas", cut(metric.name.as_str(), 30));
             findings.push(Finding::new(Code::Ns0212, metric.place.clone(), message).help("a larger target"));
         }
+        findings.extend(cut_names(&intent, &measured, metric));
         let source = match &metric.source {
             Source::Preset(_) => MetricSource::Preset,
             Source::Query(text) => MetricSource::Query(text.as_str().to_owned()),
@@ -112,6 +113,18 @@ pub fn plan(
     let Intent { id, replicas, behavior, paused, mode, adopt, metrics: _ } = intent;
     let adopt = adopt.map(|name| name.value);
     (Some(Plan { id, replicas, metrics, behavior, paused, mode, adopt }), findings)
+}
+
+/// Kubernetes cuts the names of a Deployment's pods at 63 characters, and then they no longer start with its whole name:
+/// 10 of the template's hash, 5 of the pod's own and two dashes leave 46.
+fn cut_names(intent: &Intent, measure: &Measure, metric: &DeclaredMetric) -> Option<Finding> {
+    const MOST: usize = 46;
+    let length = intent.id.name.len();
+    let object = measure.kind == MetricKind::Object(WorkloadKind::Deployment);
+    (object && length > MOST).then(|| {
+        let message = format!("a name of {length} characters: Kubernetes cuts pod names over {MOST}");
+        Finding::new(Code::Ns0436, metric.place.clone(), message).help("a shorter name, or a value per pod")
+    })
 }
 
 impl Metric {

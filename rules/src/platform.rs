@@ -1,10 +1,14 @@
 //! The facts about the cluster's Prometheus that the compiler is given.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::promql::is_selector;
+use crate::declare::seconds;
+use crate::promql::{NamePattern, is_selector};
 use crate::yaml;
 
 /// The one `seriesQuery` of every rule, unless the platform says otherwise.
@@ -24,19 +28,23 @@ pub struct Platform {
     pub dialect: Dialect,
     /// What the namespace and pod labels are called after scraping.
     pub labels: LabelNames,
+    /// Families whose namespace and pod stand under other names: an exporter's own series about somebody's pods.
+    pub aliases: Vec<Alias>,
     /// Families without a pod label, and what they belong to.
     pub families: BTreeMap<String, PodLess>,
     /// Matchers that go into every selector.
     pub required_matchers: BTreeMap<String, String>,
     /// The `seriesQuery` of every rule.
     pub anchor: String,
+    /// How often a pod is scraped: a rate needs a few scrapes in its window.
+    pub scrape_interval: Duration,
 }
 
-/// The Prometheus whose PromQL is spoken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Dialect {
-    #[default]
-    V2_42,
+/// The version of the Prometheus whose PromQL is spoken: major and minor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dialect {
+    major: u16,
+    minor: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -44,6 +52,15 @@ pub enum Dialect {
 pub struct LabelNames {
     pub namespace: String,
     pub pod: String,
+}
+
+/// The names of the namespace and pod labels of some families.
+///
+/// Only the administrator says so, family by family: any exporter of a tenant can write such labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    pub metrics: NamePattern,
+    pub labels: LabelNames,
 }
 
 /// What a family without a pod label belongs to.
@@ -54,17 +71,25 @@ pub enum PodLess {
     Cluster,
 }
 
-/// A platform's file. Every field is optional; what this version does not do yet is refused by name.
+/// A platform's file. Every field is optional.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 struct File {
     dialect: String,
     labels: LabelNames,
-    aliases: Vec<serde_json::Value>,
+    aliases: Vec<AliasOf>,
     families: BTreeMap<String, PodLess>,
     required_matchers: BTreeMap<String, String>,
     anchor: String,
-    scrape_interval: Option<String>,
+    scrape_interval: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AliasOf {
+    metrics: String,
+    namespace: String,
+    pod: String,
 }
 
 /// Why a platform's file is not read.
@@ -76,15 +101,7 @@ impl Platform {
     pub fn read(text: &str) -> Result<Self, ReadError> {
         let file: File = yaml::parse(text).map_err(|error| ReadError(error.to_string()))?;
         let refuse = |message: String| Err(ReadError(message));
-        if file.dialect != Dialect::V2_42.to_string() {
-            return refuse(format!("dialect {} is not supported by this version yet: \"2.42\" is", file.dialect));
-        }
-        if !file.aliases.is_empty() {
-            return refuse("aliases are not supported by this version yet".to_owned());
-        }
-        if file.scrape_interval.is_some() {
-            return refuse("scrapeInterval is not supported by this version yet".to_owned());
-        }
+        let dialect = file.dialect.parse()?;
         let names = [&file.labels.namespace, &file.labels.pod];
         if let Some(name) = names.into_iter().chain(file.required_matchers.keys()).find(|name| !is_label(name)) {
             return refuse(format!("{name:?} is no label name"));
@@ -92,17 +109,85 @@ impl Platform {
         if names[0] == names[1] || names.into_iter().any(|name| file.required_matchers.contains_key(name)) {
             return refuse("namespace, pod and the required matchers must be different labels".to_owned());
         }
+        let aliases = file.aliases.into_iter().map(Alias::read).collect::<Result<Vec<_>, _>>()?;
+        if let Some(family) = file.families.keys().find(|name| aliases.iter().any(|alias| alias.metrics.matches(name)))
+        {
+            return refuse(format!("{family} is an alias and without a pod at once"));
+        }
         // One series query that fails stops the discovery of every rule.
         if !is_selector(&file.anchor) || file.anchor.contains("<<") || file.anchor.contains(">>") {
             return refuse("anchor is no series selector, such as up{namespace=\"monitoring\"}".to_owned());
         }
+        let scrape_interval = match seconds(&file.scrape_interval) {
+            Some(seconds @ 1..=600) => Duration::from_secs(u64::from(seconds)),
+            Some(_) | None => return refuse("scrapeInterval is a time from 1s to 10m, such as 15s".to_owned()),
+        };
         Ok(Self {
-            dialect: Dialect::V2_42,
+            dialect,
             labels: file.labels,
+            aliases,
             families: file.families,
             required_matchers: file.required_matchers,
             anchor: file.anchor,
+            scrape_interval,
         })
+    }
+
+    /// What a family's namespace and pod labels are called.
+    pub fn names_of(&self, family: &str) -> &LabelNames {
+        self.alias(family).map_or(&self.labels, |alias| &alias.labels)
+    }
+
+    /// The alias of a family, if it has one.
+    pub fn alias(&self, family: &str) -> Option<&Alias> {
+        self.aliases.iter().find(|alias| alias.metrics.matches(family))
+    }
+}
+
+impl Alias {
+    fn read(file: AliasOf) -> Result<Self, ReadError> {
+        // Labels that scraping itself writes, or moves out of the way: nothing else can be trusted to name a pod.
+        const NAMESPACES: [&str; 3] = ["namespace", "exported_namespace", "kubernetes_namespace"];
+        const PODS: [&str; 4] = ["pod", "exported_pod", "kubernetes_pod_name", "pod_name"];
+        for (name, known) in [(&file.namespace, &NAMESPACES[..]), (&file.pod, &PODS[..])] {
+            if !known.contains(&name.as_str()) {
+                return Err(ReadError(format!("{name:?} of aliases is none of {}", known.join(", "))));
+            }
+        }
+        let metrics = NamePattern::parse(&file.metrics);
+        let metrics = metrics.ok_or_else(|| ReadError(format!("{:?} of aliases is no pattern", file.metrics)))?;
+        Ok(Self { metrics, labels: LabelNames { namespace: file.namespace, pod: file.pod } })
+    }
+}
+
+impl Dialect {
+    /// The oldest that is spoken, and what is assumed where nothing is said.
+    pub const V2_42: Self = Self::new(2, 42);
+
+    pub const fn new(major: u16, minor: u16) -> Self {
+        Self { major, minor }
+    }
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self::V2_42
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = ReadError;
+
+    fn from_str(text: &str) -> Result<Self, ReadError> {
+        let number = |text: &str| if text.starts_with('+') { None } else { text.parse().ok() };
+        let version = text.split_once('.').and_then(|(major, minor)| Some(Self::new(number(major)?, number(minor)?)));
+        match version {
+            Some(version) if version.major <= 3 && version >= Self::V2_42 => Ok(version),
+            Some(_) => Err(ReadError(format!("dialect {text} is not spoken: \"2.42\" and later, and \"3.x\" are"))),
+            None => {
+                Err(ReadError(format!("dialect {text:?} is no version of Prometheus, such as \"2.42\" or \"3.5\"")))
+            }
+        }
     }
 }
 
@@ -115,9 +200,17 @@ fn is_label(name: &str) -> bool {
 
 impl Default for File {
     fn default() -> Self {
-        let Platform { dialect, labels, families, required_matchers, anchor } = Platform::default();
-        let dialect = dialect.to_string();
-        Self { dialect, labels, aliases: Vec::new(), families, required_matchers, anchor, scrape_interval: None }
+        let Platform { dialect, labels, aliases: _, families, required_matchers, anchor, scrape_interval } =
+            Platform::default();
+        Self {
+            dialect: dialect.to_string(),
+            labels,
+            aliases: Vec::new(),
+            families,
+            required_matchers,
+            anchor,
+            scrape_interval: format!("{}s", scrape_interval.as_secs()),
+        }
     }
 }
 
@@ -126,9 +219,11 @@ impl Default for Platform {
         Self {
             dialect: Dialect::default(),
             labels: LabelNames::default(),
+            aliases: Vec::new(),
             families: BTreeMap::new(),
             required_matchers: BTreeMap::new(),
             anchor: ANCHOR.to_owned(),
+            scrape_interval: Duration::from_secs(15),
         }
     }
 }
@@ -139,16 +234,14 @@ impl Default for LabelNames {
     }
 }
 
-impl std::fmt::Display for Dialect {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::V2_42 => "2.42",
-        })
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
     }
 }
 
-impl std::fmt::Display for ReadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
@@ -169,11 +262,35 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_done_is_refused_by_name() {
+    fn a_family_may_carry_its_pod_under_another_name() {
+        let text = "aliases: [{metrics: \"DCGM_FI_.*\", namespace: exported_namespace, pod: exported_pod}]";
+        let platform = Platform::read(text).unwrap();
+        assert_eq!(platform.alias("DCGM_FI_DEV_GPU_UTIL").unwrap().labels.pod, "exported_pod");
+        assert_eq!(platform.alias("xDCGM_FI_"), None, "the whole name");
+    }
+
+    #[test]
+    fn dialects_are_ordered_as_versions_are() {
+        let of = |text: &str| text.parse::<Dialect>().unwrap();
+        assert!(of("2.42") < of("2.55") && of("2.55") < of("3.0") && of("3.4") < of("3.14"));
+        assert_eq!(of("3.14").to_string(), "3.14");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
         for text in [
-            "dialect: \"3.5\"",
-            "aliases: [{metrics: \"DCGM_.*\", namespace: exported_namespace, pod: exported_pod}]",
-            "scrapeInterval: 15s",
+            "dialect: \"2.41\"",
+            "dialect: \"4.0\"",
+            "dialect: \"+3.+5\"",
+            "dialect: v3",
+            "dialect: \"3\"",
+            "aliases: [{metrics: \"DCGM_.*\", namespace: exported_namespace, pod: tenant}]",
+            "aliases: [{metrics: \"DCGM_.*\", namespace: job, pod: exported_pod}]",
+            "aliases: [{metrics: \".*\", namespace: exported_namespace, pod: exported_pod}]",
+            "aliases: [{metrics: \"a\", namespace: exported_namespace, pod: exported_pod}]\nfamilies: {a: cluster}",
+            "scrapeInterval: 15",
+            "scrapeInterval: 0s",
+            "scrapeInterval: 1d",
             "labels: {pod: \"a b\"}",
             "labels: {pod: namespace}",
             "requiredMatchers: {pod: x}",

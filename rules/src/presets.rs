@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::measure::{Measure, Question, measure};
 use crate::platform::Platform;
+use crate::promql::Limits;
 use crate::quantity::Milli;
 use crate::yaml::{self, ParseError};
 
@@ -83,7 +84,13 @@ impl Preset {
     /// What is to be measured of it in a namespace; `None` without a query.
     pub(crate) fn question<'a>(&'a self, target: Milli, namespace: Option<&'a str>) -> Option<Question<'a>> {
         let query = self.query.as_deref()?;
-        Some(Question { namespace, on_idle: self.on_idle, bound: self.bound, ..Question::new(query, target) })
+        Some(Question {
+            namespace,
+            on_idle: self.on_idle,
+            bound: self.bound,
+            limits: &Limits::PRESET,
+            ..Question::new(query, target)
+        })
     }
 }
 

@@ -4,14 +4,17 @@ use std::io::Read;
 
 use anyhow::Context;
 use nimscale_rules::emit::adapter::{Rule, rule};
-use nimscale_rules::findings::{Code, Finding, LineIndex, line};
-use nimscale_rules::measure::{Measured, MetricKind, Question, measure};
+use nimscale_rules::findings::{Finding, LineIndex, line};
+use nimscale_rules::measure::{Cost, Measure, Measured, MetricKind, Question, Reading, measure};
 use nimscale_rules::place::Span;
 use nimscale_rules::platform::Platform;
+use nimscale_rules::presets::OnIdle;
 use nimscale_rules::promql::flow::{Completion, Flow, Presence};
+use nimscale_rules::promql::scope::Scope;
+use nimscale_rules::promql::template::duration;
 use serde::Serialize;
 
-use crate::cli::{ExplainArgs, Format, Kind};
+use crate::cli::{ExplainArgs, Format};
 use crate::output::{Exit, data};
 
 pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
@@ -19,15 +22,12 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let text = expression(&args.expr)?;
     let question = Question {
         namespace: args.namespace.as_deref(),
+        workload: args.workload.into(),
+        kind: args.kind.map(Into::into),
         on_idle: args.on_idle.map(Into::into),
         ..Question::new(&text, args.target)
     };
-    let mut measured = measure(&question, &platform);
-    if args.kind == Some(Kind::Object) && measured.measure.take().is_some() {
-        let message = "one value for the whole workload (an Object metric) is not compiled yet";
-        measured.findings.push(Finding::at(Code::Ns0363, Span::new(0, text.len()), message).help("--kind Pods"));
-        measured.findings.sort_by_key(|finding| (finding.place.bytes, finding.code));
-    }
+    let measured = measure(&question, &platform);
     let exit = if measured.measure.is_some() { Exit::Done } else { Exit::Findings };
     match args.output {
         Format::Json => {
@@ -93,13 +93,14 @@ impl<'a> Answer<'a> {
         let accepted = measured.measure.as_ref().map(|measure| Accepted {
             kind: match measure.kind {
                 MetricKind::Pods => "Pods",
+                MetricKind::Object(_) => "Object",
             },
             target_type: "AverageValue",
             name: &measure.name,
             template: measure.template.to_string(),
             series_query: &platform.anchor,
             rule: rule(measure, platform),
-            selectors: measured.selectors.iter().map(|span| SelectorOf::spine(text, *span)).collect(),
+            selectors: measured.selectors.iter().map(|(span, scope)| SelectorOf::of(text, *span, scope)).collect(),
         });
         Self {
             verdict: if accepted.is_some() { "accepted" } else { "refused" },
@@ -122,9 +123,8 @@ impl<'a> Diagnostic<'a> {
 }
 
 impl<'a> SelectorOf<'a> {
-    /// Every selector of a per-pod expression is confined to the request's namespace and pods.
-    fn spine(text: &'a str, span: Span) -> Self {
-        Self { text: span.of(text), span: [span.start, span.end], side: "spine" }
+    fn of(text: &'a str, span: Span, scope: &Scope) -> Self {
+        Self { text: span.of(text), span: [span.start, span.end], side: scope.side().as_str() }
     }
 }
 
@@ -136,13 +136,18 @@ fn prose(text: &str, measured: &Measured, platform: &Platform) -> String {
     };
     match &measured.measure {
         Some(measure) => {
-            say("accepted: a Pods metric with an AverageValue target");
+            say(&format!("accepted: {}", verdict(measure)));
             say(&format!("  name      {}", measure.name));
             say(&format!("  template  {}", measure.template));
             say(&format!("  lists by  {}", platform.anchor));
+            let idle = match measure.on_idle {
+                OnIdle::Zero => "NaN reads as 0, a missing series stays missing",
+                OnIdle::Hold => "NaN and a missing series hold the replicas",
+            };
+            say(&format!("  idle      {idle}"));
             say(&format!("  overload  +Inf reads as {}", measure.bound));
-            for span in &measured.selectors {
-                say(&format!("  spine     {}: the request's namespace and pods", span.of(text)));
+            for (span, scope) in &measured.selectors {
+                say(&format!("  {:<9} {}: {}", scope.side().as_str(), span.of(text), reads(scope)));
             }
             if let Some(completion) = measured.completion {
                 let name = match completion {
@@ -151,11 +156,14 @@ fn prose(text: &str, measured: &Measured, platform: &Platform) -> String {
                 };
                 say(&format!("  completed with {name} by ({}): a pod may have several series", platform.labels.pod));
             }
+            let Cost { selectors, range } = measured.cost;
+            let selectors = if selectors == 1 { "1 selector".to_owned() } else { format!("{selectors} selectors") };
+            say(&format!("  cost      {selectors}, the widest range {}", duration(range)));
         }
         None => say("refused"),
     }
     if let Some(flow) = &measured.flow {
-        labels(flow, &mut say);
+        labels(flow, platform, &mut say);
     }
     let lines = LineIndex::new(text);
     for finding in &measured.findings {
@@ -164,10 +172,34 @@ fn prose(text: &str, measured: &Measured, platform: &Platform) -> String {
     out
 }
 
+/// What the HPA makes of the metric.
+fn verdict(measure: &Measure) -> String {
+    match (measure.kind, measure.reading) {
+        (MetricKind::Pods, _) => "a Pods metric with an AverageValue target".to_owned(),
+        (MetricKind::Object(kind), Reading::PerReplica) => {
+            format!("an Object metric on the {kind} with an AverageValue target, read as N per replica")
+        }
+        (MetricKind::Object(kind), Reading::AsItStands) => format!(
+            "an Object metric on the {kind} with an AverageValue target, times the pods that serve: as it stands"
+        ),
+    }
+}
+
+fn reads(scope: &Scope) -> &'static str {
+    match scope {
+        Scope::Unconfined => "the whole cluster",
+        Scope::Request => "the request's namespace and pods",
+        Scope::Namespace(_) => "the whole namespace, also other workloads' series",
+        Scope::Pods(_) => "the request's namespace and pods, by the names of its family",
+        Scope::Workload(..) => "the request's namespace and the workload's pods",
+    }
+}
+
 /// What is known of the labels of the result, and which clause made it so.
-fn labels(flow: &Flow, say: &mut impl FnMut(&str)) {
+fn labels(flow: &Flow, platform: &Platform, say: &mut impl FnMut(&str)) {
     if let Some(reason) = &flow.pod_dropped {
-        say(&format!("  label     pod is gone: {} at {} drops it", reason.clause, reason.span));
+        let pod = &platform.labels.pod;
+        say(&format!("  label     {pod} is gone: {} at {} drops it", reason.clause, reason.span));
     }
     for (label, fact) in flow.labels.known() {
         let presence = match fact.presence {

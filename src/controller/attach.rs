@@ -50,7 +50,7 @@ pub fn attach(question: &Question<'_>) -> Attachment {
     };
     let (ready, waiting): (Vec<&Metric>, Vec<&Metric>) = plan.metrics.iter().partition(|metric| enters(metric));
     let own_waits = waiting.iter().any(|metric| metric.source != MetricSource::Preset);
-    let mut metrics: Vec<MetricSpec> = ready.iter().map(|metric| hpa::metric(metric)).collect();
+    let mut metrics: Vec<MetricSpec> = ready.iter().map(|metric| hpa::metric(plan, metric)).collect();
     if own_waits || ready.is_empty() {
         let planned: BTreeSet<&str> = plan.metrics.iter().map(|metric| metric.measure.name.as_str()).collect();
         let dropped = live.map(Hpa::metrics).unwrap_or_default().iter();

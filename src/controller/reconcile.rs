@@ -11,6 +11,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, Preconditions};
 use kube::runtime::events::{Recorder, Reporter};
 use nimscale_rules::declare::{Attach, Mode};
+use nimscale_rules::measure::MetricKind;
 use nimscale_rules::plan::{MetricSource, Plan};
 use nimscale_rules::workload::WorkloadId;
 use serde_json::json;
@@ -212,8 +213,15 @@ impl Pass<'_> {
             if at_once || attached.contains(name.as_str()) || !self.job.published.rules.contains(name) {
                 continue;
             }
-            let selector = &self.job.entry.workload.pods.selector;
-            if served::pods(&self.context.client, namespace, name, selector).await == Answer::Value {
+            let client = &self.context.client;
+            let answer = match metric.measure.kind {
+                MetricKind::Pods => {
+                    let selector = &self.job.entry.workload.pods.selector;
+                    served::pods(client, namespace, name, selector).await
+                }
+                MetricKind::Object(_) => served::of_workload(client, &self.job.id, name).await,
+            };
+            if answer == Answer::Value {
                 served.insert(name.clone());
             }
         }

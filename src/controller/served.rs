@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::Client;
 use kube::api::ListParams;
 use kube::core::Request;
-use nimscale_rules::workload::Selector;
+use nimscale_rules::workload::{Selector, WorkloadId, WorkloadKind};
 use serde::Deserialize;
 
 const API: &str = "/apis/custom.metrics.k8s.io/v1beta1";
@@ -30,6 +30,17 @@ pub enum Answer {
 pub async fn pods(client: &Client, namespace: &str, metric: &str, selector: &Selector) -> Answer {
     let path = format!("{API}/namespaces/{namespace}/pods/*/{metric}");
     ask(client, &path, &ListParams::default().labels(&selector.to_string())).await
+}
+
+/// Asks for a metric of a workload itself.
+pub async fn of_workload(client: &Client, id: &WorkloadId, metric: &str) -> Answer {
+    let namespace = id.namespace.as_deref().unwrap_or_default();
+    let resource = match id.kind {
+        WorkloadKind::Deployment => "deployments.apps",
+        WorkloadKind::StatefulSet => "statefulsets.apps",
+    };
+    let path = format!("{API}/namespaces/{namespace}/{resource}/{}/{metric}", id.name);
+    ask(client, &path, &ListParams::default()).await
 }
 
 /// Asks for a metric of a namespace itself, as canaries are.

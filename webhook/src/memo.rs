@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nimscale_rules::compile::{Compiled, compile_with};
-use nimscale_rules::measure::{Measured, Question, measure};
+use nimscale_rules::measure::{Kind, Measured, Question, Reading, measure};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::Policies;
 use nimscale_rules::presets::OnIdle;
-use nimscale_rules::workload::Workload;
+use nimscale_rules::promql::Limits;
+use nimscale_rules::workload::{Workload, WorkloadKind};
 
 /// How many answers a generation holds; there are two.
 const GENERATION: usize = 256;
@@ -31,8 +32,12 @@ struct Key {
     query: String,
     target: u64,
     namespace: Option<String>,
+    workload: WorkloadKind,
+    kind: Option<Kind>,
+    reading: Option<Reading>,
     on_idle: Option<OnIdle>,
     bound: Option<u64>,
+    limits: Limits,
 }
 
 impl Memo {
@@ -84,9 +89,18 @@ impl Generations {
 
 impl Key {
     fn of(question: &Question<'_>) -> Self {
-        let Question { query, target, namespace, on_idle, bound } = *question;
-        let target = target.thousandths();
-        Self { query: query.to_owned(), target, namespace: namespace.map(str::to_owned), on_idle, bound }
+        let Question { query, target, namespace, workload, kind, reading, on_idle, bound, limits } = *question;
+        Self {
+            query: query.to_owned(),
+            target: target.thousandths(),
+            namespace: namespace.map(str::to_owned),
+            workload,
+            kind,
+            reading,
+            on_idle,
+            bound,
+            limits: *limits,
+        }
     }
 }
 
@@ -95,7 +109,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use nimscale_rules::compile::compile;
-    use nimscale_rules::workload::{WorkloadId, WorkloadKind};
+    use nimscale_rules::workload::WorkloadId;
 
     use super::*;
 

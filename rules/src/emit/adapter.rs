@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::bundle::Bundle;
 use crate::measure::{Measure, MetricKind};
 use crate::platform::Platform;
+use crate::promql::scope::label_of;
 use crate::yaml;
 
 /// The ConfigMap that the adapter is pointed at.
@@ -47,6 +48,9 @@ pub struct Resources {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resource {
+    /// The core group where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     pub resource: String,
 }
 
@@ -74,11 +78,18 @@ pub struct WriteError(String);
 
 /// The rule of a measure.
 pub fn rule(measure: &Measure, platform: &Platform) -> Rule {
-    let resource = |resource: &str| Resource { resource: resource.to_owned() };
+    let resource = |resource: &str| Resource { group: None, resource: resource.to_owned() };
     let overrides = match measure.kind {
         MetricKind::Pods => BTreeMap::from([
             (platform.labels.namespace.clone(), resource("namespace")),
             (platform.labels.pod.clone(), resource("pod")),
+        ]),
+        MetricKind::Object(kind) => BTreeMap::from([
+            (platform.labels.namespace.clone(), resource("namespace")),
+            (
+                label_of(kind).to_owned(),
+                Resource { group: Some("apps".to_owned()), resource: label_of(kind).to_owned() },
+            ),
         ]),
     };
     Rule {
@@ -100,7 +111,10 @@ pub fn canary(foreign: &str, rules: &[Rule], platform: &Platform) -> Rule {
     Rule {
         series_query: platform.anchor.clone(),
         resources: Resources {
-            overrides: BTreeMap::from([(namespace.clone(), Resource { resource: "namespace".to_owned() })]),
+            overrides: BTreeMap::from([(
+                namespace.clone(),
+                Resource { group: None, resource: "namespace".to_owned() },
+            )]),
         },
         name: Name { as_: canary_name(foreign, rules) },
         metrics_query: format!(

@@ -6,7 +6,7 @@ use data_encoding::BASE32_NOPAD;
 use k8s_openapi::api::autoscaling::v2::{
     CrossVersionObjectReference, HPAScalingPolicy, HPAScalingRules, HorizontalPodAutoscaler,
     HorizontalPodAutoscalerBehavior, HorizontalPodAutoscalerSpec, MetricIdentifier, MetricSpec, MetricTarget,
-    PodsMetricSource,
+    ObjectMetricSource, PodsMetricSource,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -23,7 +23,7 @@ const MOST_CHARACTERS: usize = 253;
 /// The HPA of a plan, as a person would apply it: a controller may take it over later without a key.
 pub fn hpa(plan: &Plan) -> HorizontalPodAutoscaler {
     let bounds = plan.bounds();
-    let metrics = plan.metrics.iter().map(metric).collect();
+    let metrics = plan.metrics.iter().map(|metric| self::metric(plan, metric)).collect();
     HorizontalPodAutoscaler {
         metadata: ObjectMeta {
             name: Some(name(&plan.id.name)),
@@ -40,11 +40,7 @@ pub fn hpa(plan: &Plan) -> HorizontalPodAutoscaler {
 pub fn spec(plan: &Plan, bounds: Range, metrics: Vec<MetricSpec>) -> HorizontalPodAutoscalerSpec {
     let behavior = plan.behavior();
     HorizontalPodAutoscalerSpec {
-        scale_target_ref: CrossVersionObjectReference {
-            api_version: Some("apps/v1".to_owned()),
-            kind: plan.id.kind.to_string(),
-            name: plan.id.name.clone(),
-        },
+        scale_target_ref: target(plan),
         min_replicas: Some(count(bounds.min)),
         max_replicas: count(bounds.max),
         metrics: Some(metrics),
@@ -53,6 +49,14 @@ pub fn spec(plan: &Plan, bounds: Range, metrics: Vec<MetricSpec>) -> HorizontalP
             scale_up: Some(rules(&behavior.up)),
             scale_down: Some(rules(&behavior.down)),
         }),
+    }
+}
+
+fn target(plan: &Plan) -> CrossVersionObjectReference {
+    CrossVersionObjectReference {
+        api_version: Some("apps/v1".to_owned()),
+        kind: plan.id.kind.to_string(),
+        name: plan.id.name.clone(),
     }
 }
 
@@ -73,21 +77,34 @@ pub fn cut_name(name: &str, suffix: &str) -> String {
     format!("{}-{}{suffix}", name[..cut].trim_end_matches(['-', '.']), &hash[..8])
 }
 
-/// One metric of an HPA.
-pub fn metric(metric: &Metric) -> MetricSpec {
+/// One metric of a plan's HPA.
+pub fn metric(plan: &Plan, metric: &Metric) -> MetricSpec {
     match metric.measure.kind {
         MetricKind::Pods => MetricSpec {
             type_: "Pods".to_owned(),
             pods: Some(PodsMetricSource {
                 metric: MetricIdentifier { name: metric.measure.name.clone(), selector: None },
-                target: MetricTarget {
-                    type_: "AverageValue".to_owned(),
-                    average_value: Some(Quantity(metric.target.value.quantity())),
-                    ..MetricTarget::default()
-                },
+                target: average(metric),
             }),
             ..MetricSpec::default()
         },
+        MetricKind::Object(_) => MetricSpec {
+            type_: "Object".to_owned(),
+            object: Some(ObjectMetricSource {
+                described_object: target(plan),
+                metric: MetricIdentifier { name: metric.measure.name.clone(), selector: None },
+                target: average(metric),
+            }),
+            ..MetricSpec::default()
+        },
+    }
+}
+
+fn average(metric: &Metric) -> MetricTarget {
+    MetricTarget {
+        type_: "AverageValue".to_owned(),
+        average_value: Some(Quantity(metric.target.value.quantity())),
+        ..MetricTarget::default()
     }
 }
 

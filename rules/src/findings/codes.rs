@@ -108,7 +108,12 @@ codes! {
     Ns0311 "NS0311" Warning "rate, irate or increase over a gauge";
     Ns0312 "NS0312" Error "delta, idelta or deriv on a counter";
     Ns0313 "NS0313" Error "a quantile over buckets that lost le";
+    Ns0314 "NS0314" Warning "a window of less than four scrapes";
     Ns0315 "NS0315" Warning "a long rate window";
+    Ns0316 "NS0316" Warning "irate, which follows every spike";
+    Ns0317 "NS0317" Warning "a counter without rate";
+    Ns0318 "NS0318" Warning "a quantile over gauges";
+    Ns0319 "NS0319" Warning "a rate of an aggregation";
     Ns0320 "NS0320" Error "no value per pod or per workload";
     Ns0321 "NS0321" Error "several samples per pod and no default aggregator";
     Ns0322 "NS0322" Error "vector() in a per-pod expression";
@@ -133,6 +138,9 @@ codes! {
     Ns0370 "NS0370" Warning "a comparison that drops pods";
     Ns0371 "NS0371" Note "a division without a guard";
     Ns0372 "NS0372" Note "an average of per-pod values that is not the fleet's value";
+    Ns0373 "NS0373" Warning "a total that is read as N per replica";
+    Ns0374 "NS0374" Warning "or vector(k), which hides that a series is gone";
+    Ns0376 "NS0376" Note "sort, which has no effect";
     Ns0401 "NS0401" Warning "spec.replicas in the manifest of a scaled workload";
     Ns0402 "NS0402" Warning "replicas kept as the HPA chose them";
     Ns0403 "NS0403" Warning "replicas raised to the minimum";
@@ -146,6 +154,7 @@ codes! {
     Ns0422 "NS0422" Warning "a NIMService with an HPA of its own";
     Ns0423 "NS0423" Warning "a workload that another controller owns";
     Ns0424 "NS0424" Warning "a key that NIM Operator overwrites";
+    Ns0436 "NS0436" Error "one value for a workload whose pods' names Kubernetes cuts";
     Ns0441 "NS0441" Warning "presets without a value for the workload";
     Ns0501 "NS0501" Error "an adapter config that does not load";
     Ns0502 "NS0502" Warning "a rule of ours that was left out";

@@ -1,4 +1,6 @@
-//! One table of PromQL's functions: arguments, what they do to labels, and since which Prometheus they exist.
+//! One table of PromQL's functions: arguments, what they do to labels, and which versions of Prometheus have them.
+
+use crate::platform::Dialect;
 
 /// A function of PromQL.
 #[derive(Debug, PartialEq, Eq)]
@@ -9,6 +11,36 @@ pub struct Function {
     /// Arguments that may follow, and how many of them; `usize::MAX` is any number.
     pub optional: Option<(Type, usize)>,
     pub effect: Effect,
+    pub exists: Exists,
+}
+
+/// Which versions of Prometheus have something (its changelog).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exists {
+    Always,
+    Since(Dialect),
+    /// Up to this version, not included.
+    Before(Dialect),
+}
+
+impl Exists {
+    pub fn in_dialect(self, dialect: Dialect) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Since(first) => first <= dialect,
+            Self::Before(end) => dialect < end,
+        }
+    }
+}
+
+impl Function {
+    const fn since(self, major: u16, minor: u16) -> Self {
+        Self { exists: Exists::Since(Dialect::new(major, minor)), ..self }
+    }
+
+    const fn before(self, major: u16, minor: u16) -> Self {
+        Self { exists: Exists::Before(Dialect::new(major, minor)), ..self }
+    }
 }
 
 /// The type of an expression.
@@ -31,6 +63,10 @@ pub enum Effect {
     Date,
     /// `histogram_quantile`: all labels but `le` stay.
     Quantile,
+    /// `histogram_fraction`: as a quantile; over classic buckets in newer versions only.
+    Fraction,
+    /// Changes the order, which an instant vector has none of.
+    Sort,
     /// A scalar without series.
     Constant,
     /// One value for all: `scalar(e)`.
@@ -41,8 +77,6 @@ pub enum Effect {
     Absent,
     /// Writes the label named by its second argument.
     WritesLabel,
-    /// Legal, and left to a later version.
-    Later,
 }
 
 /// What a function over a range makes of a series, as far as completing its root needs it.
@@ -50,6 +84,8 @@ pub enum Effect {
 pub enum OverRange {
     /// Change per second or per window of a counter.
     Rate,
+    /// [`Self::Rate`], of the last two samples of the window.
+    InstantRate,
     /// Of a gauge; of a counter a restart would be a large negative value.
     GaugeChange,
     /// `deriv`: as [`Self::GaugeChange`], and completed like a gauge.
@@ -60,14 +96,17 @@ pub enum OverRange {
     Other,
 }
 
-/// Functions that Prometheus 2.42 does not have, or that stand behind a flag in every version; they are refused.
-pub const NEWER: &[&str] = &[
+/// The version since which `histogram_fraction` reads classic buckets, too.
+pub const CLASSIC_FRACTION: Dialect = Dialect::new(3, 4);
+
+/// The version since which names may be quoted.
+pub const QUOTED_NAMES: Dialect = Dialect::new(3, 0);
+
+/// Functions that stand behind a flag in every version of Prometheus that has them.
+pub const EXPERIMENTAL: &[&str] = &[
     "double_exponential_smoothing",
-    "first_over_time",
-    "histogram_avg",
+    "end",
     "histogram_quantiles",
-    "histogram_stddev",
-    "histogram_stdvar",
     "info",
     "mad_over_time",
     "max_of",
@@ -75,6 +114,8 @@ pub const NEWER: &[&str] = &[
     "range",
     "sort_by_label",
     "sort_by_label_desc",
+    "start",
+    "start_timestamp",
     "step",
     "ts_of_first_over_time",
     "ts_of_last_over_time",
@@ -87,19 +128,19 @@ pub fn function(name: &str) -> Option<&'static Function> {
     FUNCTIONS.binary_search_by_key(&name, |function| function.name).ok().map(|at| &FUNCTIONS[at])
 }
 
-use Effect::{Absent, Constant, Date, Later, OverRange as Over, Pointwise, Quantile, WritesLabel};
-use OverRange::{GaugeChange, Other, OverTime, Rate, Slope};
+use Effect::{Absent, Constant, Date, Fraction, OverRange as Over, Pointwise, Quantile, Sort, WritesLabel};
+use OverRange::{GaugeChange, InstantRate, Other, OverTime, Rate, Slope};
 use Type::{Matrix, Scalar, String as Str, Vector};
 
 const fn plain(name: &'static str, args: &'static [Type], effect: Effect) -> Function {
-    Function { name, args, optional: None, effect }
+    Function { name, args, optional: None, effect, exists: Exists::Always }
 }
 
 const fn with(name: &'static str, args: &'static [Type], optional: (Type, usize), effect: Effect) -> Function {
-    Function { name, args, optional: Some(optional), effect }
+    Function { name, args, optional: Some(optional), effect, exists: Exists::Always }
 }
 
-/// Of Prometheus 2.42 (its documentation, "Functions"), sorted by name.
+/// Of Prometheus (its documentation, "Functions"), without those behind a flag; sorted by name.
 static FUNCTIONS: &[Function] = &[
     plain("abs", &[Vector], Pointwise),
     plain("absent", &[Vector], Absent),
@@ -127,16 +168,20 @@ static FUNCTIONS: &[Function] = &[
     plain("delta", &[Matrix], Over(GaugeChange)),
     plain("deriv", &[Matrix], Over(Slope)),
     plain("exp", &[Vector], Pointwise),
+    plain("first_over_time", &[Matrix], Over(OverTime)).since(3, 14),
     plain("floor", &[Vector], Pointwise),
-    plain("histogram_count", &[Vector], Later),
-    plain("histogram_fraction", &[Scalar, Scalar, Vector], Later),
+    plain("histogram_avg", &[Vector], Pointwise).since(2, 51),
+    plain("histogram_count", &[Vector], Pointwise),
+    plain("histogram_fraction", &[Scalar, Scalar, Vector], Fraction),
     plain("histogram_quantile", &[Scalar, Vector], Quantile),
-    plain("histogram_sum", &[Vector], Later),
-    plain("holt_winters", &[Matrix, Scalar, Scalar], Later),
+    plain("histogram_stddev", &[Vector], Pointwise).since(2, 47),
+    plain("histogram_stdvar", &[Vector], Pointwise).since(2, 47),
+    plain("histogram_sum", &[Vector], Pointwise),
+    plain("holt_winters", &[Matrix, Scalar, Scalar], Over(Other)).before(3, 0),
     with("hour", &[], (Vector, 1), Date),
     plain("idelta", &[Matrix], Over(GaugeChange)),
     plain("increase", &[Matrix], Over(Rate)),
-    plain("irate", &[Matrix], Over(Rate)),
+    plain("irate", &[Matrix], Over(InstantRate)),
     with("label_join", &[Vector, Str, Str], (Str, usize::MAX), WritesLabel),
     plain("label_replace", &[Vector, Str, Str, Str, Str], WritesLabel),
     plain("last_over_time", &[Matrix], Over(OverTime)),
@@ -159,8 +204,8 @@ static FUNCTIONS: &[Function] = &[
     plain("sgn", &[Vector], Pointwise),
     plain("sin", &[Vector], Pointwise),
     plain("sinh", &[Vector], Pointwise),
-    plain("sort", &[Vector], Later),
-    plain("sort_desc", &[Vector], Later),
+    plain("sort", &[Vector], Sort),
+    plain("sort_desc", &[Vector], Sort),
     plain("sqrt", &[Vector], Pointwise),
     plain("stddev_over_time", &[Matrix], Over(OverTime)),
     plain("stdvar_over_time", &[Matrix], Over(OverTime)),
@@ -182,6 +227,6 @@ mod tests {
         assert!(FUNCTIONS.windows(2).all(|pair| pair[0].name < pair[1].name));
         assert_eq!(function("rate").map(|f| f.effect), Some(Over(Rate)));
         assert_eq!(function("RATE"), None);
-        assert!(NEWER.iter().all(|name| function(name).is_none()));
+        assert!(EXPERIMENTAL.is_sorted() && EXPERIMENTAL.iter().all(|name| function(name).is_none()));
     }
 }

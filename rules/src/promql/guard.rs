@@ -4,6 +4,7 @@
 //! prints nothing of a selector's matchers beside an `or`. None of that reaches it: what the guard lets through is short,
 //! shallow, and means to the parser what it looks like.
 
+use super::lower::experimental;
 use super::node::{Cardinality, Matching, Node, NodeKind, Selector};
 use super::regex::{Refusal, check as check_regex};
 use super::string::{quote, unquote};
@@ -202,12 +203,17 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                 {
                     push(Code::Ns0342, "\"or\" between matchers is not PromQL".to_owned(), "=~\"a|b\"");
                 } else if is_call && word == "holt_winters" {
-                    push(Code::Ns0363, "holt_winters is not compiled yet".to_owned(), "predict_linear or deriv");
-                } else if is_call && functions::NEWER.contains(&word) {
-                    let message = format!("{word}() is newer than the dialect 2.42, or experimental");
-                    push(Code::Ns0361, message, "a function of Prometheus 2.42");
+                    // promql-parser knows its later name alone.
+                    clean.push_str(&text[copied..token.span.start]);
+                    clean.push_str("double_exponential_smoothing");
+                    copied = token.span.end;
+                } else if is_call
+                    && functions::EXPERIMENTAL.binary_search(&word).is_ok()
+                    && !is_preprocessor(tokens, at)
+                {
+                    findings.push(experimental(word, token.span));
                 } else if !in_curly && is_newer_keyword(text, tokens, at) {
-                    let message = format!("{word} is newer than the dialect 2.42, or experimental");
+                    let message = format!("{word} is experimental: it needs a flag of Prometheus");
                     push(Code::Ns0361, message, "the text without it");
                 }
             }
@@ -294,6 +300,11 @@ fn is_offset(text: &str, tokens: &[Token], at: usize) -> bool {
         matches!(token.kind, TokenKind::Close(_) | TokenKind::Word | TokenKind::Number) && !is_operator(token)
     });
     tokens[at].is_word(text, "offset") && behind_operand
+}
+
+/// `start()` and `end()` behind `@`.
+fn is_preprocessor(tokens: &[Token], at: usize) -> bool {
+    at.checked_sub(1).is_some_and(|at| tokens[at].kind == TokenKind::At)
 }
 
 /// `fill`, `fill_left`, `fill_right` behind an operator's other modifiers, `limitk` and `limit_ratio` as aggregations,

@@ -20,6 +20,7 @@ use super::node::{
     Aggregate, Aggregator, At, Binary, BinaryOp, Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node,
     NodeKind, Number, Selector, Shift,
 };
+use super::scope::Scope;
 use super::token::{Bracket, Token, TokenKind};
 use crate::findings::{Code, Finding, cut};
 use crate::place::Span;
@@ -111,10 +112,11 @@ fn returns(function: &Function) -> Type {
         | Effect::Pointwise
         | Effect::Date
         | Effect::Quantile
+        | Effect::Fraction
+        | Effect::Sort
         | Effect::Vector
         | Effect::Absent
-        | Effect::WritesLabel
-        | Effect::Later => Type::Vector,
+        | Effect::WritesLabel => Type::Vector,
     }
 }
 
@@ -263,11 +265,9 @@ impl Walk<'_> {
             }
             Expr::Call(call) => {
                 let name = self.take()?.span;
-                let function = function(call.func.name).ok_or_else(|| {
-                    let message =
-                        format!("{}() is newer than the dialect 2.42, or experimental", cut(call.func.name, 30));
-                    Finding::at(Code::Ns0361, name, message).help("a function of Prometheus 2.42")
-                })?;
+                // The name as written: the guard gives the parser a newer name of `holt_winters`.
+                let written = name.of(self.text);
+                let function = function(written).ok_or_else(|| experimental(written, name))?;
                 self.expect("(")?;
                 let mut args = Vec::with_capacity(call.args.len());
                 for (at, arg) in call.args.args.iter().enumerate() {
@@ -316,7 +316,7 @@ impl Walk<'_> {
         };
         match name {
             Some(name) if is_metric_name(&name) && !matchers.iter().any(is_name) => {
-                Ok(Selector { name, matchers, shift: Shift::default(), span })
+                Ok(Selector { name, matchers, shift: Shift::default(), span, scope: Scope::Unconfined })
             }
             Some(_) | None => {
                 let message = "the selector has no literal metric name";
@@ -460,6 +460,12 @@ impl Walk<'_> {
     }
 }
 
+/// A function that stands behind a flag, or that no version known here has.
+pub(super) fn experimental(name: &str, span: Span) -> Finding {
+    let message = format!("{}() is experimental: it needs a flag of Prometheus", cut(name, 30));
+    Finding::at(Code::Ns0361, span, message).help("a function without a flag")
+}
+
 /// A name that can be written without quotes: PromQL's grammar keeps some words for itself.
 fn is_metric_name(name: &str) -> bool {
     const KEPT: [&str; 8] = ["atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"];
@@ -471,7 +477,7 @@ fn is_metric_name(name: &str) -> bool {
 }
 
 fn list(labels: &[String], span: Span) -> LabelList {
-    LabelList { labels: labels.to_vec(), span }
+    LabelList { labels: labels.to_vec(), span, with_request: false }
 }
 
 fn binary_op(op: TokenType) -> Option<BinaryOp> {

@@ -8,7 +8,6 @@ mod families;
 pub mod flow;
 pub mod functions;
 mod guard;
-mod labels;
 mod lower;
 pub mod node;
 mod normalise;
@@ -27,7 +26,7 @@ pub use normalise::normalise;
 pub use regex::NamePattern;
 
 /// What one expression may be at most. Everything here is checked before the work that it bounds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     pub bytes: usize,
     pub tokens: usize,
@@ -70,13 +69,17 @@ impl Limits {
         points: 240,
     };
 
-    /// For our own output, read back: the root wrap repeats the author's expression three times and adds scopes.
+    /// For the built-in metrics: one expression names the series of every server.
+    pub const PRESET: Self = Self { bytes: 8 * 1024, tokens: 1024, nodes: 400, selectors: 30, ..Self::AUTHOR };
+
+    /// For our own output, read back: the root wrap repeats an expression three times, counts pods and adds scopes.
     pub const CHECK: Self = Self {
-        bytes: 64 * 1024,
-        tokens: 4096,
+        bytes: 16 * Self::PRESET.bytes,
+        tokens: 16 * Self::PRESET.tokens,
         nesting: Self::AUTHOR.nesting + 16,
-        nodes: 3 * Self::AUTHOR.nodes + 32,
-        selectors: 3 * Self::AUTHOR.selectors,
+        // A family with labels of its own gets its namespace and pod by ten nodes each time.
+        nodes: 3 * (Self::PRESET.nodes + 10 * Self::PRESET.selectors) + 32,
+        selectors: 3 * Self::PRESET.selectors + 1,
         subqueries: 3 * Self::AUTHOR.subqueries,
         labels_per_list: Self::AUTHOR.labels_per_list + 2,
         matchers_per_selector: 2 * Self::AUTHOR.matchers_per_selector + 2,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::functions::Function;
+use super::scope::Scope;
 use crate::place::Span;
 
 /// An expression and where it was written.
@@ -54,6 +55,8 @@ pub struct Selector {
     pub shift: Shift,
     /// The name and its braces, without range, offset or `@`.
     pub span: Span,
+    /// What confines it beside its matchers: nothing in what an author wrote.
+    pub scope: Scope,
 }
 
 #[derive(Clone, Debug)]
@@ -176,6 +179,8 @@ pub struct LabelList {
     pub labels: Vec<String>,
     /// Empty when no clause was written.
     pub span: Span,
+    /// The namespace and the pod of the request stand behind the labels: never in what an author wrote.
+    pub with_request: bool,
 }
 
 impl Node {
@@ -204,7 +209,7 @@ impl Node {
         }
     }
 
-    /// The same tree with every selector, label list and matching rewritten by `rewrite`.
+    /// The same tree with every selector, label list, matching and call rewritten by `rewrite`.
     pub fn rewrite(&self, rewrite: &impl Rewrite) -> Self {
         let kind = match &self.kind {
             NodeKind::Number(_) | NodeKind::String(_) => self.kind.clone(),
@@ -233,7 +238,7 @@ impl Node {
                 grouping: rewrite.grouping(&aggregate.grouping),
             }),
             NodeKind::Call { function, args } => {
-                NodeKind::Call { function, args: args.iter().map(|arg| arg.rewrite(rewrite)).collect() }
+                return rewrite.call(function, args.iter().map(|arg| arg.rewrite(rewrite)).collect(), self.span);
             }
         };
         Self { kind, span: self.span }
@@ -259,12 +264,15 @@ pub trait Rewrite {
     fn cardinality(&self, cardinality: &Cardinality) -> Cardinality {
         cardinality.clone()
     }
+    fn call(&self, function: &'static Function, args: Vec<Node>, span: Span) -> Node {
+        Node::new(NodeKind::Call { function, args }, span)
+    }
 }
 
 impl LabelList {
     /// Labels that nobody wrote.
     pub fn of(labels: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self { labels: labels.into_iter().map(Into::into).collect(), span: Span::default() }
+        Self { labels: labels.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 
     pub fn contains(&self, label: &str) -> bool {
@@ -393,7 +401,8 @@ impl PartialEq for Number {
 
 impl PartialEq for Selector {
     fn eq(&self, other: &Self) -> bool {
-        (&self.name, &self.matchers, self.shift) == (&other.name, &other.matchers, other.shift)
+        (&self.name, &self.matchers, self.shift, &self.scope)
+            == (&other.name, &other.matchers, other.shift, &other.scope)
     }
 }
 
@@ -449,6 +458,6 @@ impl PartialEq for Grouping {
 
 impl PartialEq for LabelList {
     fn eq(&self, other: &Self) -> bool {
-        self.labels == other.labels
+        (&self.labels, self.with_request) == (&other.labels, other.with_request)
     }
 }

@@ -2,26 +2,36 @@
 //!
 //! No algebra: operands keep their order, since labels and floating point depend on it.
 
-use super::node::{Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node, Rewrite, Selector};
+use super::functions::{Effect, Function};
+use super::node::{Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node, NodeKind, Rewrite, Selector};
 use super::regex::alternatives;
+use crate::place::Span;
+use crate::platform::Platform;
 
 /// Sorts what has no order, drops what says nothing, and removes the matcher on the own namespace.
-pub fn normalise(node: &Node, own_namespace: Option<(&str, &str)>) -> Node {
+pub fn normalise(node: &Node, own_namespace: Option<(&Platform, &str)>) -> Node {
     node.rewrite(&Normalise { own_namespace })
 }
 
 struct Normalise<'a> {
-    /// The name of the namespace label and the workload's own namespace.
-    own_namespace: Option<(&'a str, &'a str)>,
+    /// The workload's own namespace.
+    own_namespace: Option<(&'a Platform, &'a str)>,
+}
+
+impl Normalise<'_> {
+    /// A matcher that the request brings anyway.
+    fn is_own(&self, family: &str, matcher: &Matcher) -> bool {
+        self.own_namespace.is_some_and(|(platform, own)| {
+            let label = platform.names_of(family).namespace == matcher.label;
+            label && matcher.op == MatchOp::Equal && matcher.value == own
+        })
+    }
 }
 
 impl Rewrite for Normalise<'_> {
     fn selector(&self, selector: &Selector) -> Selector {
         let mut matchers: Vec<Matcher> = selector.matchers.iter().map(plain_matcher).collect();
-        matchers.retain(|matcher| {
-            let (op, pair) = (matcher.op, (matcher.label.as_str(), matcher.value.as_str()));
-            !(op == MatchOp::Equal && self.own_namespace == Some(pair))
-        });
+        matchers.retain(|matcher| !self.is_own(&selector.name, matcher));
         matchers.sort_by(|a, b| (&a.label, a.op, &a.value).cmp(&(&b.label, b.op, &b.value)));
         matchers.dedup();
         Selector { matchers, ..selector.clone() }
@@ -50,10 +60,18 @@ impl Rewrite for Normalise<'_> {
             Cardinality::Right(list) => Cardinality::Right(sorted(list)),
         }
     }
+
+    /// An instant vector has no order.
+    fn call(&self, function: &'static Function, mut args: Vec<Node>, span: Span) -> Node {
+        if function.effect == Effect::Sort && args.len() == 1 {
+            return args.swap_remove(0);
+        }
+        Node::new(NodeKind::Call { function, args }, span)
+    }
 }
 
 /// A regular expression without a metacharacter is a plain value.
-pub(super) fn plain_matcher(matcher: &Matcher) -> Matcher {
+pub fn plain_matcher(matcher: &Matcher) -> Matcher {
     let is_literal = alternatives(&matcher.value).is_some_and(|values| values.len() == 1);
     let op = match matcher.op {
         MatchOp::Matches if is_literal => MatchOp::Equal,
@@ -67,5 +85,5 @@ fn sorted(list: &LabelList) -> LabelList {
     let mut labels = list.labels.clone();
     labels.sort();
     labels.dedup();
-    LabelList { labels, span: list.span }
+    LabelList { labels, ..list.clone() }
 }

@@ -1,106 +1,398 @@
-//! Confine a per-pod expression to the pods of one request.
+//! Confine an expression to what one request may read.
 //!
-//! In a per-pod expression every node carries the pod as its author wrote it, so confining it is: the request's matchers
-//! in every selector, and the namespace beside the pod wherever labels are kept, matched or dropped. Nothing ever adds a
-//! pod label that the author dropped.
+//! The *spine* of a per-pod expression is what its values are made of: the request's matchers in every selector, and the
+//! namespace beside the pod wherever labels are kept, matched or dropped. A *broadcast* side is one value that all pods
+//! share, and only its author makes one: it reads the request's namespace. An expression with one value for the whole
+//! workload reads that workload's pods, and its text stays as it is. Nothing ever adds a pod label that the author dropped.
 
-use super::node::{Grouping, LabelList, MatchOp, Matcher, Matching, Node, Rewrite, Selector};
+use super::functions::{Effect, function};
+use super::node::{
+    Aggregate, Binary, BinaryOp, Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node, NodeKind, Selector,
+};
 use super::string::go_quote;
 use crate::place::Span;
-use crate::platform::Platform;
+use crate::platform::{Alias, LabelNames, Platform, PodLess};
+use crate::workload::WorkloadKind;
 
-/// What the adapter asks for: some pods of one namespace.
+/// What confines a selector beside its own matchers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Nothing: an author's own selector, or a family of the whole cluster.
+    #[default]
+    Unconfined,
+    /// The adapter's own matchers: namespace and pods of the request.
+    Request,
+    /// The request's namespace, under this label.
+    Namespace(String),
+    /// Namespace and pods of the request, under other names than the platform's.
+    Pods(LabelNames),
+    /// The request's namespace and the pods of its workload, by their names.
+    Workload(LabelNames, WorkloadKind),
+}
+
+/// What a selector is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Spine,
+    Broadcast,
+    Workload,
+}
+
+/// What the adapter is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    pub namespace: &'a str,
-    pub pods: &'a [&'a str],
+pub enum Request<'a> {
+    /// Some pods of one namespace.
+    Pods { namespace: &'a str, pods: &'a [&'a str] },
+    /// A Deployment or StatefulSet by its name.
+    Workload { namespace: &'a str, kind: WorkloadKind, name: &'a str },
+}
+
+impl Side {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Spine => "spine",
+            Self::Broadcast => "broadcast",
+            Self::Workload => "workload",
+        }
+    }
+}
+
+impl Scope {
+    pub fn side(&self) -> Side {
+        match self {
+            Self::Request | Self::Pods(_) => Side::Spine,
+            Self::Unconfined | Self::Namespace(_) => Side::Broadcast,
+            Self::Workload(..) => Side::Workload,
+        }
+    }
 }
 
 impl Request<'_> {
-    /// The text that the adapter puts in place of `<<.LabelMatchers>>`: the namespace, then the pods, each quoted by Go.
+    pub fn namespace(&self) -> &str {
+        match self {
+            Self::Pods { namespace, .. } | Self::Workload { namespace, .. } => namespace,
+        }
+    }
+
+    /// The text that the adapter puts in place of `<<.LabelMatchers>>`: the namespace, then the object or objects, each
+    /// quoted by Go.
     pub fn label_matchers(&self, platform: &Platform) -> String {
-        let op = if self.pods.len() == 1 { "=" } else { "=~" };
-        format!(
-            "{}={},{}{op}{}",
-            platform.labels.namespace,
-            go_quote(self.namespace),
-            platform.labels.pod,
-            go_quote(&self.pods.join("|")),
-        )
+        let op = match self {
+            Self::Pods { pods, .. } if pods.len() != 1 => "=~",
+            Self::Pods { .. } | Self::Workload { .. } => "=",
+        };
+        let namespace = &platform.labels.namespace;
+        let (label, names) = (self.group(platform), self.names());
+        format!("{namespace}={},{label}{op}{}", go_quote(self.namespace()), go_quote(&names))
+    }
+
+    /// The label that the adapter groups by.
+    pub fn group<'p>(&self, platform: &'p Platform) -> &'p str {
+        match self {
+            Self::Pods { .. } => &platform.labels.pod,
+            Self::Workload { kind, .. } => label_of(*kind),
+        }
+    }
+
+    /// The value of that label in the request; several are joined as the alternatives of a regular expression.
+    pub fn names(&self) -> String {
+        match self {
+            Self::Pods { pods, .. } => pods.join("|"),
+            Self::Workload { name, .. } => (*name).to_owned(),
+        }
     }
 
     fn matchers(&self, platform: &Platform) -> [Matcher; 2] {
-        let matcher = |label: &str, op, value: &str| Matcher {
-            label: label.to_owned(),
-            op,
-            value: value.to_owned(),
-            span: Span::default(),
+        let op = match self {
+            Self::Pods { pods, .. } if pods.len() != 1 => MatchOp::Matches,
+            Self::Pods { .. } | Self::Workload { .. } => MatchOp::Equal,
         };
-        let op = if self.pods.len() == 1 { MatchOp::Equal } else { MatchOp::Matches };
         [
-            matcher(&platform.labels.namespace, MatchOp::Equal, self.namespace),
-            matcher(&platform.labels.pod, op, &self.pods.join("|")),
+            matcher(&platform.labels.namespace, MatchOp::Equal, self.namespace()),
+            matcher(self.group(platform), op, &self.names()),
         ]
     }
 }
 
-/// The tree that the instantiated template must be: the author's, confined to the request.
-pub fn confine(node: &Node, request: &Request<'_>, platform: &Platform) -> Node {
-    node.rewrite(&Confine { request, platform })
+/// The label by which the adapter knows a workload.
+pub fn label_of(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::Deployment => "deployment",
+        WorkloadKind::StatefulSet => "statefulset",
+    }
 }
 
-/// The labels of a `by` or `on` list without namespace and pod, which the template adds itself.
-pub fn other_labels<'a>(list: &'a LabelList, platform: &Platform) -> Vec<&'a str> {
-    let own = [&platform.labels.namespace, &platform.labels.pod];
-    list.labels.iter().filter(|label| !own.contains(label)).map(String::as_str).collect()
+/// What follows a workload's name in the names of its pods, as a regular expression.
+///
+/// A Deployment's are `<name>-<hash>-<suffix>`, both of Kubernetes' safe alphabet (apimachinery, `util/rand`): so
+/// `llama-large-…` is no pod of `llama`, and neither is `llama-bench-x7k2p` of a Job.
+pub fn pod_suffix(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::Deployment => "-[bcdf-hj-np-tv-xz2456789]{1,10}-[bcdf-hj-np-tv-xz2456789]{5}",
+        WorkloadKind::StatefulSet => "-[0-9]+",
+    }
 }
 
-/// The labels of a `without` or `ignoring` list that may be dropped: all but the namespace.
-pub fn dropped_labels<'a>(list: &'a LabelList, platform: &Platform) -> Vec<&'a str> {
-    list.labels.iter().filter(|label| **label != platform.labels.namespace).map(String::as_str).collect()
+/// Confines a per-pod expression.
+pub fn spine(node: &Node, platform: &Platform) -> Node {
+    Confine { platform }.node(node, Region::Spine)
+}
+
+/// Confines an expression with one value for a workload.
+pub fn workload(node: &Node, kind: WorkloadKind, platform: &Platform) -> Node {
+    Confine { platform }.node(node, Region::Workload(kind))
+}
+
+/// The alias of a value: of all its selectors, when they share one.
+pub fn alias_of<'p>(node: &Node, platform: &'p Platform) -> Option<&'p Alias> {
+    let mut aliases = node.selectors().into_iter().map(|selector| platform.alias(&selector.name));
+    let first = aliases.next()??;
+    aliases.all(|alias| alias == Some(first)).then_some(first)
+}
+
+/// True for a label that names the pod of a value: the platform's, or its family's own.
+pub fn names_pod(label: &str, alias: Option<&Alias>, platform: &Platform) -> bool {
+    label == platform.labels.pod || alias.is_some_and(|alias| label == alias.labels.pod)
+}
+
+/// Does a match compare the pods of its sides?
+pub fn key_has_pod(binary: &Binary, platform: &Platform) -> bool {
+    let alias = match (alias_of(&binary.lhs, platform), alias_of(&binary.rhs, platform)) {
+        (Some(left), Some(right)) if left == right => Some(left),
+        (Some(_) | None, Some(_) | None) => None,
+    };
+    match &binary.matching {
+        Matching::Default => true,
+        Matching::On(list) => list.labels.iter().any(|label| names_pod(label, alias, platform)),
+        Matching::Ignoring(list) => !list.labels.iter().any(|label| names_pod(label, alias, platform)),
+    }
+}
+
+/// Which operand is one value that all pods share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    Neither,
+    Left,
+    Right,
+}
+
+/// The operand that a match broadcasts: what it filters by, or joins, with a key that lacks the pod.
+pub fn shared(binary: &Binary, platform: &Platform) -> Shared {
+    if key_has_pod(binary, platform) {
+        return Shared::Neither;
+    }
+    match (&binary.cardinality, binary.op) {
+        (Cardinality::Left(_), _) | (Cardinality::OneToOne, BinaryOp::And | BinaryOp::Unless) => Shared::Right,
+        (Cardinality::Right(_), _) => Shared::Left,
+        (Cardinality::OneToOne, _) => Shared::Neither,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Region {
+    Spine,
+    Broadcast,
+    Workload(WorkloadKind),
 }
 
 struct Confine<'a> {
-    request: &'a Request<'a>,
     platform: &'a Platform,
 }
 
 impl Confine<'_> {
-    fn kept(&self, list: &LabelList) -> LabelList {
-        let labels = &self.platform.labels;
-        LabelList::of(other_labels(list, self.platform).into_iter().chain([&*labels.namespace, &*labels.pod]))
+    fn node(&self, node: &Node, region: Region) -> Node {
+        let kind = match &node.kind {
+            NodeKind::Number(_) | NodeKind::String(_) => node.kind.clone(),
+            NodeKind::Selector(selector) => {
+                let confined = Node::new(NodeKind::Selector(self.selector(selector, region)), node.span);
+                return self.with_pod(confined, &selector.name, region);
+            }
+            NodeKind::Range { selector, range } => {
+                NodeKind::Range { selector: self.selector(selector, region), range: *range }
+            }
+            NodeKind::Subquery { inner, range, step, shift } => NodeKind::Subquery {
+                inner: Box::new(self.node(inner, region)),
+                range: *range,
+                step: *step,
+                shift: *shift,
+            },
+            NodeKind::Negate(inner) => NodeKind::Negate(Box::new(self.node(inner, region))),
+            NodeKind::Binary(binary) => NodeKind::Binary(self.binary(binary, region)),
+            NodeKind::Aggregate(aggregate) => NodeKind::Aggregate(Aggregate {
+                op: aggregate.op,
+                param: aggregate.param.as_ref().map(|param| Box::new(self.node(param, region))),
+                inner: Box::new(self.node(&aggregate.inner, region)),
+                grouping: self.grouping(aggregate, region),
+            }),
+            NodeKind::Call { function, args } => {
+                let region = match (function.effect, region) {
+                    (Effect::Scalar, Region::Spine) => Region::Broadcast,
+                    (_, region) => region,
+                };
+                // The time of a sample is asked of its series: a label is copied behind the function.
+                if let ("timestamp", [Node { kind: NodeKind::Selector(selector), span }]) = (function.name, &args[..]) {
+                    let arg = Node::new(NodeKind::Selector(self.selector(selector, region)), *span);
+                    let call = Node::new(NodeKind::Call { function, args: vec![arg] }, node.span);
+                    return self.with_pod(call, &selector.name, region);
+                }
+                let of_range = |arg: &Node| {
+                    let NodeKind::Range { selector, .. } = &arg.kind else { return None };
+                    Some(selector.name.clone())
+                };
+                let family = args.iter().find_map(of_range);
+                let args = args.iter().map(|arg| self.node(arg, region)).collect();
+                let call = Node::new(NodeKind::Call { function, args }, node.span);
+                return match family {
+                    Some(family) => self.with_pod(call, &family, region),
+                    None => call,
+                };
+            }
+        };
+        Node::new(kind, node.span)
     }
 
-    fn dropped(&self, list: &LabelList) -> LabelList {
-        LabelList::of(dropped_labels(list, self.platform))
+    fn selector(&self, selector: &Selector, region: Region) -> Selector {
+        let platform = self.platform;
+        let required = platform.required_matchers.iter();
+        let required = required.map(|(label, value)| matcher(label, MatchOp::Equal, value));
+        let matchers = selector.matchers.iter().cloned().chain(required).collect();
+        let alias = platform.alias(&selector.name).map(|alias| &alias.labels);
+        let names = platform.names_of(&selector.name);
+        let scope = match (platform.families.get(&selector.name), region) {
+            (Some(PodLess::Cluster), _) => Scope::Unconfined,
+            (Some(PodLess::Namespace), _) | (None, Region::Broadcast) => Scope::Namespace(names.namespace.clone()),
+            (None, Region::Workload(kind)) => Scope::Workload(names.clone(), kind),
+            (None, Region::Spine) => alias.map_or(Scope::Request, |alias| Scope::Pods(alias.clone())),
+        };
+        Selector { matchers, scope, ..selector.clone() }
+    }
+
+    /// On the spine a value of an alias family gets its namespace and pod under the platform's names.
+    fn with_pod(&self, node: Node, family: &str, region: Region) -> Node {
+        let (Region::Spine, Some(alias)) = (region, self.platform.alias(family)) else { return node };
+        let names = &self.platform.labels;
+        let copied = copied(node, &alias.labels.namespace, &names.namespace);
+        self::copied(copied, &alias.labels.pod, &names.pod)
+    }
+
+    fn binary(&self, binary: &Binary, region: Region) -> Binary {
+        let (left, right) = match (region, shared(binary, self.platform)) {
+            (Region::Spine, Shared::Left) => (Region::Broadcast, Region::Spine),
+            (Region::Spine, Shared::Right) => (Region::Spine, Region::Broadcast),
+            (Region::Spine | Region::Broadcast | Region::Workload(_), _) => (region, region),
+        };
+        Binary {
+            lhs: Box::new(self.node(&binary.lhs, left)),
+            rhs: Box::new(self.node(&binary.rhs, right)),
+            matching: self.matching(binary, region),
+            ..binary.clone()
+        }
+    }
+
+    fn matching(&self, binary: &Binary, region: Region) -> Matching {
+        match (&binary.matching, region, key_has_pod(binary, self.platform)) {
+            (Matching::On(list), Region::Spine, true) => Matching::On(self.kept(list)),
+            (Matching::Ignoring(list), Region::Spine, true) => Matching::Ignoring(self.dropped(list, None)),
+            // The spine got the namespace wherever its author aggregated; the shared side may have none.
+            (Matching::Ignoring(list), Region::Spine, false) => {
+                let namespace = std::iter::once(&self.platform.labels.namespace);
+                let others = self.dropped(list, None).labels;
+                Matching::Ignoring(LabelList::of(others.iter().chain(namespace)))
+            }
+            (matching, Region::Spine | Region::Broadcast | Region::Workload(_), _) => matching.clone(),
+        }
+    }
+
+    fn grouping(&self, aggregate: &Aggregate, region: Region) -> Grouping {
+        match (&aggregate.grouping, region) {
+            (Grouping::By(list), Region::Spine) => Grouping::By(self.kept(list)),
+            (Grouping::Without(list), Region::Spine) => {
+                Grouping::Without(self.dropped(list, alias_of(&aggregate.inner, self.platform)))
+            }
+            (grouping, Region::Broadcast | Region::Workload(_)) => grouping.clone(),
+        }
+    }
+
+    /// A list of labels that stay or are matched: namespace and pod stand at its end.
+    fn kept(&self, list: &LabelList) -> LabelList {
+        let own = [&self.platform.labels.namespace, &self.platform.labels.pod];
+        let others = list.labels.iter().filter(|label| !own.contains(label)).cloned().collect();
+        LabelList { labels: others, span: list.span, with_request: true }
+    }
+
+    /// A list of labels that go: never the namespace; and the pod of an alias family, which is its exporter's in the
+    /// author's text, has been written over.
+    fn dropped(&self, list: &LabelList, alias: Option<&Alias>) -> LabelList {
+        let names = &self.platform.labels;
+        let stays = |label: &&String| **label != names.namespace && (alias.is_none() || **label != names.pod);
+        LabelList { labels: list.labels.iter().filter(stays).cloned().collect(), ..list.clone() }
     }
 }
 
-impl Rewrite for Confine<'_> {
+/// `label_replace(node, "to", "$1", "from", "(.*)")`.
+fn copied(node: Node, from: &str, to: &str) -> Node {
+    let Some(function) = function("label_replace").filter(|_| from != to) else { return node };
+    let span = node.span;
+    let text = |text: &str| Node::new(NodeKind::String(text.to_owned()), span);
+    let args = vec![node, text(to), text("$1"), text(from), text("(.*)")];
+    Node::new(NodeKind::Call { function, args }, span)
+}
+
+fn matcher(label: &str, op: MatchOp, value: &str) -> Matcher {
+    Matcher { label: label.to_owned(), op, value: value.to_owned(), span: Span::default() }
+}
+
+/// The tree that an instantiated template must be: the confined one, with what the request says.
+pub fn fill(node: &Node, request: &Request<'_>, platform: &Platform) -> Node {
+    node.rewrite(&Fill { request, platform })
+}
+
+struct Fill<'a> {
+    request: &'a Request<'a>,
+    platform: &'a Platform,
+}
+
+impl Fill<'_> {
+    fn list(&self, list: &LabelList) -> LabelList {
+        if !list.with_request {
+            return list.clone();
+        }
+        let own = [&*self.platform.labels.namespace, self.request.group(self.platform)];
+        LabelList::of(list.labels.iter().map(String::as_str).chain(own))
+    }
+}
+
+impl super::node::Rewrite for Fill<'_> {
     fn selector(&self, selector: &Selector) -> Selector {
-        let required = self.platform.required_matchers.iter().map(|(label, value)| Matcher {
-            label: label.clone(),
-            op: MatchOp::Equal,
-            value: value.clone(),
-            span: Span::default(),
-        });
-        let scope = self.request.matchers(self.platform);
-        let matchers = selector.matchers.iter().cloned().chain(required).chain(scope).collect();
-        Selector { matchers, ..selector.clone() }
+        let namespace = |label: &str| matcher(label, MatchOp::Equal, self.request.namespace());
+        let scope = match &selector.scope {
+            Scope::Unconfined => Vec::new(),
+            Scope::Request => self.request.matchers(self.platform).to_vec(),
+            Scope::Namespace(label) => vec![namespace(label)],
+            Scope::Pods(names) => {
+                vec![namespace(&names.namespace), matcher(&names.pod, MatchOp::Matches, &self.request.names())]
+            }
+            Scope::Workload(names, kind) => {
+                let pods = format!("{}{}", self.request.names(), pod_suffix(*kind));
+                vec![namespace(&names.namespace), matcher(&names.pod, MatchOp::Matches, &pods)]
+            }
+        };
+        let matchers = selector.matchers.iter().cloned().chain(scope).collect();
+        Selector { matchers, scope: Scope::Unconfined, ..selector.clone() }
     }
 
     fn grouping(&self, grouping: &Grouping) -> Grouping {
         match grouping {
-            Grouping::By(list) => Grouping::By(self.kept(list)),
-            Grouping::Without(list) => Grouping::Without(self.dropped(list)),
+            Grouping::By(list) => Grouping::By(self.list(list)),
+            Grouping::Without(list) => Grouping::Without(self.list(list)),
         }
     }
 
     fn matching(&self, matching: &Matching) -> Matching {
         match matching {
             Matching::Default => Matching::Default,
-            Matching::On(list) => Matching::On(self.kept(list)),
-            Matching::Ignoring(list) => Matching::Ignoring(self.dropped(list)),
+            Matching::On(list) => Matching::On(self.list(list)),
+            Matching::Ignoring(list) => Matching::Ignoring(self.list(list)),
         }
     }
 }

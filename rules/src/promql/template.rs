@@ -4,9 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::node::{At, Binary, BinaryOp, Cardinality, Grouping, LabelList, Matching, Node, NodeKind, Selector, Shift};
-use super::scope::{Request, dropped_labels, other_labels};
-use super::string::quote;
+use super::scope::{Request, Scope, label_of, pod_suffix};
+use super::string::{go_quote, quote};
 use crate::platform::Platform;
+use crate::workload::WorkloadKind;
 
 /// The text of a rule's `metricsQuery`, in pieces: what the author wrote is never a piece that can act.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,22 +15,39 @@ pub struct Template {
     pieces: Vec<Piece>,
 }
 
-/// One piece of a [`Template`].
+/// One piece of a [`Template`]. Whatever a request says is quoted by the template: a name of an object may hold quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
     /// PromQL, as it stands. Holds neither `<<` nor `>>`.
     Text(String),
     /// `<<.LabelMatchers>>`: the namespace and the pods of the request.
     Scope,
-    /// `<<.GroupBy>>`: the pod label.
+    /// `<<.GroupBy>>`: the label of what is asked for.
     Group,
+    /// The value of this label in the request, as a string.
+    Value(String),
+    /// A regular expression, as a string: the names of a workload's pods.
+    PodNames(WorkloadKind),
 }
 
 impl Template {
-    /// Prints a per-pod tree with the scope in every selector and the namespace beside every group.
-    pub fn of(node: &Node, platform: &Platform) -> Self {
+    /// Prints a confined per-pod tree.
+    pub fn of_pods(node: &Node, platform: &Platform) -> Self {
         let mut printer = Printer { pieces: Vec::new(), platform: Some(platform) };
         printer.node(node);
+        Self { pieces: printer.pieces }
+    }
+
+    /// Prints a confined tree with one value for a workload, stamped with its name: no series of a pod carries it.
+    pub fn of_workload(node: &Node, kind: WorkloadKind, platform: &Platform) -> Self {
+        let mut printer = Printer { pieces: Vec::new(), platform: Some(platform) };
+        printer.text("label_replace(");
+        printer.node(node);
+        printer.text(", \"");
+        printer.pieces.push(Piece::Group);
+        printer.text("\", ");
+        printer.pieces.push(Piece::Value(label_of(kind).to_owned()));
+        printer.text(", \"\", \"\")");
         Self { pieces: printer.pieces }
     }
 
@@ -40,9 +58,21 @@ impl Template {
             .map(|piece| match piece {
                 Piece::Text(text) => text.clone(),
                 Piece::Scope => request.label_matchers(platform),
-                Piece::Group => platform.labels.pod.clone(),
+                Piece::Group => request.group(platform).to_owned(),
+                Piece::Value(label) if *label == platform.labels.namespace => go_quote(request.namespace()),
+                Piece::Value(_) => go_quote(&request.names()),
+                Piece::PodNames(kind) => go_quote(&format!("{}{}", request.names(), pod_suffix(*kind))),
             })
             .collect()
+    }
+
+    /// The text without what acts in it.
+    pub fn literal(&self) -> String {
+        let text = |piece: &Piece| match piece {
+            Piece::Text(text) => Some(text.clone()),
+            Piece::Scope | Piece::Group | Piece::Value(_) | Piece::PodNames(_) => None,
+        };
+        self.pieces.iter().filter_map(text).collect()
     }
 }
 
@@ -52,6 +82,11 @@ impl fmt::Display for Template {
             Piece::Text(text) => f.write_str(text),
             Piece::Scope => f.write_str("<<.LabelMatchers>>"),
             Piece::Group => f.write_str("<<.GroupBy>>"),
+            Piece::Value(label) => write!(f, "<<printf \"%q\" (index .LabelValuesByName \"{label}\")>>"),
+            Piece::PodNames(kind) => {
+                let (suffix, label) = (pod_suffix(*kind), label_of(*kind));
+                write!(f, "<<printf \"%q\" (printf \"%s{suffix}\" (index .LabelValuesByName \"{label}\"))>>")
+            }
         })
     }
 }
@@ -60,14 +95,7 @@ impl fmt::Display for Template {
 pub fn plain(node: &Node) -> String {
     let mut printer = Printer { pieces: Vec::new(), platform: None };
     printer.node(node);
-    printer
-        .pieces
-        .into_iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => text,
-            Piece::Scope | Piece::Group => String::new(),
-        })
-        .collect()
+    Template { pieces: printer.pieces }.literal()
 }
 
 /// A duration in Prometheus' shortest form: `1m30s`; years, weeks and days only where nothing is left over.
@@ -201,13 +229,13 @@ impl Printer<'_> {
         }
         match &binary.matching {
             Matching::Default => {}
-            Matching::On(list) => self.kept("on", list),
-            Matching::Ignoring(list) => self.dropped("ignoring", list),
+            Matching::On(list) => self.list("on", list),
+            Matching::Ignoring(list) => self.list("ignoring", list),
         }
         match &binary.cardinality {
             Cardinality::OneToOne => {}
-            Cardinality::Left(list) => self.list("group_left", list.labels.iter().map(String::as_str)),
-            Cardinality::Right(list) => self.list("group_right", list.labels.iter().map(String::as_str)),
+            Cardinality::Left(list) => self.list("group_left", list),
+            Cardinality::Right(list) => self.list("group_right", list),
         }
         self.text(" ");
         if binary.op == BinaryOp::Pow && chains(&binary.rhs, binary.op) {
@@ -219,26 +247,43 @@ impl Printer<'_> {
 
     fn selector(&mut self, selector: &Selector) {
         self.text(&selector.name);
-        let required = self.platform.map(|platform| &platform.required_matchers);
-        let required = required.into_iter().flatten().map(|(label, value)| format!("{label}={}", quote(value)));
-        let written = selector.matchers.iter();
-        let written =
-            written.map(|matcher| format!("{}{}{}", matcher.label, matcher.op.as_str(), quote(&matcher.value)));
-        let matchers: Vec<String> = written.chain(required).collect();
-        let matchers = matchers.join(",");
-        if self.platform.is_none() {
+        let matchers = selector.matchers.iter();
+        let matchers =
+            matchers.map(|matcher| format!("{}{}{}", matcher.label, matcher.op.as_str(), quote(&matcher.value)));
+        let matchers = matchers.collect::<Vec<_>>().join(",");
+        let (true, Some(platform)) = (selector.scope != Scope::Unconfined, self.platform) else {
             if !matchers.is_empty() {
                 self.text(&format!("{{{matchers}}}"));
             }
             return;
-        }
+        };
         // Static matchers first: `{,a="b"}` is no PromQL when a request has no matchers, `{a="b",}` is.
         self.text("{");
         if !matchers.is_empty() {
             self.text(&format!("{matchers},"));
         }
-        self.pieces.push(Piece::Scope);
+        match &selector.scope {
+            Scope::Unconfined => {}
+            Scope::Request => self.pieces.push(Piece::Scope),
+            Scope::Namespace(label) => self.value(label, "=", &platform.labels.namespace),
+            Scope::Pods(names) => {
+                self.value(&names.namespace, "=", &platform.labels.namespace);
+                self.text(",");
+                self.value(&names.pod, "=~", &platform.labels.pod);
+            }
+            Scope::Workload(names, kind) => {
+                self.value(&names.namespace, "=", &platform.labels.namespace);
+                self.text(&format!(",{}=~", names.pod));
+                self.pieces.push(Piece::PodNames(*kind));
+            }
+        }
         self.text("}");
+    }
+
+    /// A matcher on what the request says of one of its labels.
+    fn value(&mut self, label: &str, op: &str, of: &str) {
+        self.text(&format!("{label}{op}"));
+        self.pieces.push(Piece::Value(of.to_owned()));
     }
 
     fn shift(&mut self, shift: Shift) {
@@ -257,49 +302,35 @@ impl Printer<'_> {
 
     fn grouping(&mut self, grouping: &Grouping) {
         match grouping {
-            Grouping::By(list) if list.labels.is_empty() => {}
+            Grouping::By(list) if list.labels.is_empty() && !list.with_request => {}
             Grouping::By(list) => {
-                self.kept("by", list);
+                self.list("by", list);
                 self.text(" ");
             }
             Grouping::Without(list) => {
-                self.dropped("without", list);
+                self.list("without", list);
                 self.text(" ");
             }
         }
     }
 
-    /// A list of labels that stay or are matched: in a template the namespace and the pod stand at its end.
-    fn kept(&mut self, keyword: &str, list: &LabelList) {
-        let Some(platform) = self.platform else {
-            return self.list(keyword, list.labels.iter().map(String::as_str));
+    fn list(&mut self, keyword: &str, list: &LabelList) {
+        let labels = list.labels.join(", ");
+        let Some(platform) = self.platform.filter(|_| list.with_request) else {
+            return self.text(&format!(" {keyword} ({labels})"));
         };
-        let others = other_labels(list, platform);
-        self.text(&format!(" {keyword} ("));
-        for label in others.into_iter().chain([&*platform.labels.namespace]) {
-            self.text(&format!("{label}, "));
-        }
+        let comma = if labels.is_empty() { "" } else { ", " };
+        self.text(&format!(" {keyword} ({labels}{comma}{}, ", platform.labels.namespace));
         self.pieces.push(Piece::Group);
         self.text(")");
-    }
-
-    /// A list of labels that go: in a template never the namespace.
-    fn dropped(&mut self, keyword: &str, list: &LabelList) {
-        match self.platform {
-            Some(platform) => self.list(keyword, dropped_labels(list, platform).into_iter()),
-            None => self.list(keyword, list.labels.iter().map(String::as_str)),
-        }
-    }
-
-    fn list<'b>(&mut self, keyword: &str, labels: impl Iterator<Item = &'b str>) {
-        let labels: Vec<&str> = labels.collect();
-        self.text(&format!(" {keyword} ({})", labels.join(", ")));
     }
 
     fn text(&mut self, text: &str) {
         match self.pieces.last_mut() {
             Some(Piece::Text(last)) => last.push_str(text),
-            Some(Piece::Scope | Piece::Group) | None => self.pieces.push(Piece::Text(text.to_owned())),
+            Some(Piece::Scope | Piece::Group | Piece::Value(_) | Piece::PodNames(_)) | None => {
+                self.pieces.push(Piece::Text(text.to_owned()));
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::node::LabelList;
 use crate::place::Span;
+use crate::promql::node::LabelList;
 
 /// The labels of a result: those something is known of, and what holds for all others.
 #[derive(Clone, Debug)]
@@ -71,16 +71,16 @@ impl Labels {
         self.known.insert(label.to_owned(), Fact { presence, why });
     }
 
-    /// Only the listed labels stay; the namespace, which the request fixes, is added beside them.
-    pub fn keep(&mut self, list: &LabelList, namespace: &str, why: &Reason) {
-        let kept = list.labels.iter().map(String::as_str).chain([namespace]);
+    /// Only the listed labels stay. On a spine `beside` is the namespace: the request fixes it, and it stays.
+    pub fn keep(&mut self, list: &LabelList, beside: Option<&str>, why: &Reason) {
+        let kept = list.labels.iter().map(String::as_str).chain(beside);
         self.known = kept.map(|label| (label.to_owned(), self.fact(label).clone())).collect();
         self.rest = Fact { presence: Presence::Never, why: why.clone() };
     }
 
-    /// The listed labels go, but for the namespace.
-    pub fn drop(&mut self, list: &LabelList, namespace: &str, why: &Reason) {
-        for label in list.labels.iter().filter(|label| *label != namespace) {
+    /// The listed labels go, but for the namespace of a spine.
+    pub fn drop(&mut self, list: &LabelList, beside: Option<&str>, why: &Reason) {
+        for label in list.labels.iter().filter(|label| Some(label.as_str()) != beside) {
             self.set(label, Presence::Never, why.clone());
         }
     }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn by_closes_the_set_and_keeps_the_namespace() {
         let mut labels = series(&["namespace", "pod", "job"]);
-        labels.keep(&LabelList::of(["pod", "engine"]), "namespace", &why("by (pod, engine)"));
+        labels.keep(&LabelList::of(["pod", "engine"]), Some("namespace"), &why("by (pod, engine)"));
         assert_eq!(labels.closed(), Some(vec!["engine", "namespace", "pod"]));
         assert_eq!(labels.fact("job").presence, Presence::Never);
         assert_eq!(labels.fact("job").why.clause, "by (pod, engine)");
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn without_drops_the_listed_but_never_the_namespace() {
         let mut labels = series(&["namespace", "pod"]);
-        labels.drop(&LabelList::of(["pod", "namespace"]), "namespace", &why("without"));
+        labels.drop(&LabelList::of(["pod", "namespace"]), Some("namespace"), &why("without"));
         assert_eq!(labels.fact("pod").presence, Presence::Never);
         assert_eq!(labels.fact("namespace").presence, Presence::Surely);
         assert_eq!(labels.closed(), None);
