@@ -191,7 +191,7 @@ impl FromStr for Dialect {
     }
 }
 
-fn is_label(name: &str) -> bool {
+pub(crate) fn is_label(name: &str) -> bool {
     // `inf` and `nan` are numbers in a list of labels.
     let kept = ["__name__", "inf", "nan"].iter().any(|kept| kept.eq_ignore_ascii_case(name));
     let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

@@ -8,11 +8,16 @@
 #[path = "../fuzz/src/lib.rs"]
 mod entry;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nimscale_rules::promql::functions::FUNCTIONS;
+use nimscale_rules::promql::token::scan;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 #[test]
 fn annotations_keep_the_rules() {
@@ -22,6 +27,24 @@ fn annotations_keep_the_rules() {
 #[test]
 fn promql_keeps_the_rules() {
     keeps("promql", entry::promql);
+}
+
+/// Trees of any bytes, and together every construct.
+#[test]
+fn the_printer_keeps_the_rules() {
+    let mut printed = BTreeSet::new();
+    let mut runner = TestRunner::deterministic();
+    let strategy = prop::collection::vec(any::<u8>(), 0..256);
+    for _ in 0..2048 {
+        let text = entry::printer(&strategy.new_tree(&mut runner).unwrap().current());
+        printed.extend(scan(&text).iter().map(|token| token.span.of(&text).to_owned()));
+    }
+    let words = "sum avg min max count group stddev stdvar quantile topk bottomk count_values by without on ignoring \
+                 group_left group_right bool offset @ start end [ : + - * / % ^ atan2 == != < <= > >= and or unless";
+    let functions = FUNCTIONS.iter().map(|function| function.name).filter(|name| *name != "holt_winters");
+    for word in words.split(' ').chain(functions) {
+        assert!(printed.contains(word), "no tree has {word}");
+    }
 }
 
 fn keeps(target: &str, entry: fn(&[u8])) {
@@ -34,7 +57,7 @@ fn keeps(target: &str, entry: fn(&[u8])) {
         seed.splice(from..to.clamp(from, from.max(seed.len().min(from + 4))), words.concat());
         seed
     });
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(384));
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(384));
     let tried = runner.run(&prop_oneof![1 => only_words, 3 => changed], |bytes| {
         entry(&bytes);
         Ok(())

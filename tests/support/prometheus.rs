@@ -53,6 +53,11 @@ pub fn require_tools() {
 impl Prometheus {
     /// `directory` is made, filled and, when this process ends, removed.
     pub fn start(directory: &Path, open_metrics: &str) -> Self {
+        Self::start_as(Path::new("prometheus"), directory, open_metrics)
+    }
+
+    /// As [`Self::start`], with another Prometheus than the one on the `PATH`.
+    pub fn start_as(program: &Path, directory: &Path, open_metrics: &str) -> Self {
         let data = directory.join("data");
         let (config, text) = (directory.join("prometheus.yml"), directory.join("series.txt"));
         fs::create_dir_all(&data).expect("failed to create a database directory");
@@ -67,19 +72,19 @@ impl Prometheus {
         assert!(blocks.status.success(), "promtool: {}", String::from_utf8_lossy(&blocks.stderr));
 
         // Another process may take the free port before the server does.
-        (0..3).find_map(|_| Self::serve(directory, &config, &data)).unwrap_or_else(|| {
+        (0..3).find_map(|_| Self::serve(program, directory, &config, &data)).unwrap_or_else(|| {
             panic!("prometheus does not start:\n{}", log(directory));
         })
     }
 
     /// `None` if the server ended at once.
-    fn serve(directory: &Path, config: &Path, data: &Path) -> Option<Self> {
+    fn serve(program: &Path, directory: &Path, config: &Path, data: &Path) -> Option<Self> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.expect("failed to find a free port");
         let watcher = Command::new("sh")
             .args(["-c", WATCHER, "watcher"])
             .arg(directory)
-            .arg("prometheus")
+            .arg(program)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", data.display()))
             .arg(format!("--web.listen-address={address}"))
@@ -95,7 +100,7 @@ impl Prometheus {
             .build()
             .new_agent();
 
-        let url = format!("http://{address}/api/v1/query");
+        let url = format!("http://{address}/api/v1");
         let mut server = Self { url, agent, directory: directory.to_owned(), watcher };
 
         let ready = format!("http://{address}/-/ready");
@@ -112,13 +117,7 @@ impl Prometheus {
 
     /// The vector at `time`, or the server's words why there is none.
     pub fn query(&self, expression: &str, time: u64) -> Result<Vec<Sample>, String> {
-        let time = time.to_string();
-        let answer = self
-            .agent
-            .post(&self.url)
-            .send_form([("query", expression), ("time", &time)])
-            .and_then(|mut response| response.body_mut().read_to_string());
-        let answer = answer.unwrap_or_else(|error| panic!("failed to query: {error}\n{}", log(&self.directory)));
+        let answer = self.ask("query", [("query", expression), ("time", &time.to_string())]);
         let answer = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("not an answer: {error}: {answer}"));
         match answer {
             Answer::Success { data: Data::Vector(samples) } => Ok(samples.into_iter().map(RawSample::parse).collect()),
@@ -127,6 +126,16 @@ impl Prometheus {
             }
             Answer::Error { error } => Err(error),
         }
+    }
+
+    /// The whole answer of one of the API's resources.
+    pub fn ask<const N: usize>(&self, resource: &str, form: [(&str, &str); N]) -> String {
+        let answer = self
+            .agent
+            .post(format!("{}/{resource}", self.url))
+            .send_form(form)
+            .and_then(|mut response| response.body_mut().read_to_string());
+        answer.unwrap_or_else(|error| panic!("failed to ask {resource}: {error}\n{}", log(&self.directory)))
     }
 }
 

@@ -1,12 +1,15 @@
 //! What holds for any bytes. The fuzzer calls these functions, and so does the suite (`rules/tests/fuzz.rs`).
 //!
-//! In `rules`, with cargo-fuzz and a stable compiler, for `annotations` and for `promql`:
+//! In `rules`, with cargo-fuzz and a stable compiler, for `annotations` and for `promql` (`printer` reads bytes that no
+//! person wrote: it has neither seeds nor a dictionary):
 //!
 //! ```text
 //! mkdir -p fuzz/corpus/promql
 //! cargo fuzz run --sanitizer none promql fuzz/corpus/promql fuzz/seeds/promql -- \
 //!     -dict=fuzz/dictionaries/promql.dict -max_total_time=180
 //! ```
+
+mod trees;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +25,7 @@ use nimscale_rules::place::Span;
 use nimscale_rules::plan::Plan;
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::{Limits, Policies};
+use nimscale_rules::promql::token::scan;
 use nimscale_rules::promql::{self, read, template};
 use nimscale_rules::quantity::Milli;
 use nimscale_rules::workload::{Workload, WorkloadId, WorkloadKind};
@@ -108,6 +112,20 @@ pub fn promql(bytes: &[u8]) {
     if let Some(measure) = measured.measure {
         check_template(&measure.template.to_string());
     }
+}
+
+/// What the bytes say, as a tree: it is printed and read as the same tree. Returns the print.
+pub fn printer(bytes: &[u8]) -> String {
+    let node = trees::tree(bytes);
+    let printed = template::plain(&node);
+    let limits = promql::Limits::AUTHOR;
+    if printed.len() <= limits.bytes && scan(&printed).len() <= limits.tokens {
+        let reread = read(&printed, &limits);
+        assert_eq!(reread.as_ref(), Ok(&node), "it was printed as {printed:?}");
+        let again = reread.map(|node| template::plain(&node));
+        assert_eq!(again.as_deref(), Ok(printed.as_str()));
+    }
+    printed
 }
 
 fn check(finding: &Finding, text: &str) {

@@ -141,7 +141,7 @@ const fn with(name: &'static str, args: &'static [Type], optional: (Type, usize)
 }
 
 /// Of Prometheus (its documentation, "Functions"), without those behind a flag; sorted by name.
-static FUNCTIONS: &[Function] = &[
+pub static FUNCTIONS: &[Function] = &[
     plain("abs", &[Vector], Pointwise),
     plain("absent", &[Vector], Absent),
     plain("absent_over_time", &[Matrix], Absent),

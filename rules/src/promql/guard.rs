@@ -5,14 +5,15 @@
 //! shallow, and means to the parser what it looks like.
 
 use super::lower::experimental;
-use super::node::{Cardinality, Matching, Node, NodeKind, Selector};
-use super::regex::{Refusal, check as check_regex};
+use super::node::{Aggregate, Aggregator, Cardinality, Matching, Node, NodeKind, Selector};
+use super::regex::{Refusal, check as check_regex, check_pattern};
 use super::string::{quote, unquote};
 use super::template::duration;
 use super::token::{Bracket, Literal, Token, TokenKind, scan};
 use super::{Limits, functions};
 use crate::findings::{Code, Finding, cut};
 use crate::place::Span;
+use crate::platform::is_label;
 
 /// A text that the parser may see.
 pub struct Guarded {
@@ -142,6 +143,9 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
             TokenKind::Word if after_offset && ["inf", "nan"].iter().any(|word| token.is_word(text, word)) => {
                 push(Code::Ns0301, format!("{word} is no duration"), "5m");
             }
+            TokenKind::Arithmetic if word == "+" && after_offset => {
+                push(Code::Ns0361, "a plus sign behind offset is newer than 2.42".to_owned(), "offset 5m");
+            }
             TokenKind::Open(Bracket::Square) => in_square = true,
             TokenKind::Close(Bracket::Square) => in_square = false,
             TokenKind::Open(Bracket::Curly) => in_curly = true,
@@ -165,25 +169,9 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                 }
                 let is_regex = before(1).is_some_and(|token| matches!(token.span.of(text), "=~" | "!~"));
                 if is_regex && in_curly && limits.regexes {
-                    match check_regex(&value) {
-                        Ok(()) => {}
-                        Err(Refusal::Syntax(_)) if value.contains("${") => {
-                            let message = format!("{} holds a dashboard's variable", cut(&value, 40));
-                            push(Code::Ns0301, message, "its value");
-                        }
-                        Err(Refusal::Syntax(why)) => {
-                            push(
-                                Code::Ns0301,
-                                format!("the regular expression cannot be read: {}", cut(&why, 60)),
-                                "a simpler pattern",
-                            );
-                        }
-                        Err(Refusal::Limit(_)) if value == ".*" => {
-                            push(Code::Ns0362, "\".*\" matches every series".to_owned(), "delete the matcher");
-                        }
-                        Err(Refusal::Limit(why)) => {
-                            push(Code::Ns0362, format!("regular expression: {why}"), "a narrower one, such as .+");
-                        }
+                    if let Err(refusal) = check_regex(&value) {
+                        let (code, message, help) = refused(&value, refusal);
+                        push(code, message, help);
                     }
                 }
                 let is_name = in_curly && before(1).is_some_and(|token| matches!(token.span.of(text), "{" | ","));
@@ -232,6 +220,23 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
     }
     clean.push_str(&text[copied..]);
     clean
+}
+
+/// What is said of a regular expression: its code, message and what to type.
+fn refused(pattern: &str, refusal: Refusal) -> (Code, String, &'static str) {
+    match refusal {
+        Refusal::Syntax(_) if pattern.contains("${") => {
+            (Code::Ns0301, format!("{} holds a dashboard's variable", cut(pattern, 40)), "its value")
+        }
+        Refusal::Syntax(why) => {
+            let message = format!("the regular expression cannot be read: {}", cut(&why, 60));
+            (Code::Ns0301, message, "a simpler pattern")
+        }
+        Refusal::Limit(_) if pattern == ".*" => {
+            (Code::Ns0362, "\".*\" matches every series".to_owned(), "delete the matcher")
+        }
+        Refusal::Limit(why) => (Code::Ns0362, format!("regular expression: {why}"), "a narrower one, such as .+"),
+    }
 }
 
 /// What is wrong with a number: its code, message and what to type.
@@ -285,7 +290,17 @@ fn plain_number(word: &str) -> String {
 
 /// A string in a label list, `by ("a.b")`: behind `(` or `,`, with such a clause's keyword in front of the bracket.
 fn is_quoted_label(text: &str, tokens: &[Token], at: usize) -> bool {
-    let open = tokens[..at].iter().rposition(|token| token.kind == TokenKind::Open(Bracket::Round));
+    // The bracket around the string: those that are closed before it do not count.
+    let mut closed = 0_usize;
+    let open = tokens[..at].iter().rposition(|token| {
+        let opens = matches!(token.kind, TokenKind::Open(_));
+        if opens && closed == 0 {
+            return true;
+        }
+        closed += usize::from(matches!(token.kind, TokenKind::Close(_)));
+        closed -= usize::from(opens);
+        false
+    });
     let keyword = open.and_then(|open| open.checked_sub(1)).map(|at| tokens[at]);
     keyword.is_some_and(|keyword| {
         ["by", "without", "on", "ignoring", "group_left", "group_right"].iter().any(|word| keyword.is_word(text, word))
@@ -294,12 +309,17 @@ fn is_quoted_label(text: &str, tokens: &[Token], at: usize) -> bool {
 
 /// The keyword, which stands behind an operand; a metric may have the same name.
 fn is_offset(text: &str, tokens: &[Token], at: usize) -> bool {
-    let is_operator =
-        |token: Token| ["and", "or", "unless", "atan2", "bool"].iter().any(|word| token.is_word(text, word));
-    let behind_operand = at.checked_sub(1).map(|at| tokens[at]).is_some_and(|token| {
-        matches!(token.kind, TokenKind::Close(_) | TokenKind::Word | TokenKind::Number) && !is_operator(token)
-    });
-    tokens[at].is_word(text, "offset") && behind_operand
+    tokens[at].is_word(text, "offset") && ends_operand(text, &tokens[..at])
+}
+
+/// Whether an operand may end with the last of these tokens. `and` is an operator behind an operand, and else a metric.
+fn ends_operand(text: &str, tokens: &[Token]) -> bool {
+    let Some((last, before)) = tokens.split_last() else { return false };
+    let is = |words: &[&str]| words.iter().any(|word| last.is_word(text, word));
+    if is(&["and", "or", "unless"]) {
+        return !ends_operand(text, before);
+    }
+    matches!(last.kind, TokenKind::Close(_) | TokenKind::Word | TokenKind::Number) && !is(&["atan2", "bool"])
 }
 
 /// `start()` and `end()` behind `@`.
@@ -315,7 +335,11 @@ fn is_newer_keyword(text: &str, tokens: &[Token], at: usize) -> bool {
     let opens = tokens.get(at + 1).is_some_and(|next| next.kind == TokenKind::Open(Bracket::Round));
     let follows_operand =
         at.checked_sub(1).is_some_and(|at| matches!(tokens[at].kind, TokenKind::Close(_) | TokenKind::Word));
-    (is(&["fill", "fill_left", "fill_right"]) && opens) || (is(&["smoothed", "anchored"]) && follows_operand)
+    let is_grouped =
+        tokens.get(at + 1).is_some_and(|next| ["by", "without"].iter().any(|word| next.is_word(text, word)));
+    (is(&["fill", "fill_left", "fill_right"]) && opens)
+        || (is(&["limitk", "limit_ratio"]) && (opens || is_grouped))
+        || (is(&["smoothed", "anchored"]) && follows_operand)
 }
 
 /// Limits that need the tree.
@@ -327,6 +351,7 @@ pub fn check(node: &Node, limits: &Limits) -> Result<(), Vec<Finding>> {
             subqueries.push(node.span);
         }
         own_limits(node, limits, &mut findings);
+        strings(node, limits, &mut findings);
     });
     let selectors = node.selectors();
     if let Some(over) = selectors.get(limits.selectors) {
@@ -338,6 +363,45 @@ pub fn check(node: &Node, limits: &Limits) -> Result<(), Vec<Finding>> {
         findings.push(Finding::at(Code::Ns0362, *over, message).help("one subquery"));
     }
     if findings.is_empty() { Ok(()) } else { Err(findings) }
+}
+
+/// Strings that Prometheus reads when it answers, not before: names of labels, and the pattern of `label_replace`.
+fn strings(node: &Node, limits: &Limits, findings: &mut Vec<Finding>) {
+    let (names, pattern): (Vec<&Node>, Option<&Node>) = match &node.kind {
+        NodeKind::Aggregate(Aggregate { op: Aggregator::CountValues, param, .. }) => {
+            (param.as_deref().into_iter().collect(), None)
+        }
+        NodeKind::Call { function, args } if function.name == "label_replace" => {
+            (args.iter().skip(1).take(1).collect(), args.get(4))
+        }
+        NodeKind::Call { function, args } if function.name == "label_join" => {
+            (args.iter().enumerate().filter(|(at, _)| *at == 1 || *at > 2).map(|(_, arg)| arg).collect(), None)
+        }
+        NodeKind::Number(_)
+        | NodeKind::String(_)
+        | NodeKind::Selector(_)
+        | NodeKind::Range { .. }
+        | NodeKind::Subquery { .. }
+        | NodeKind::Negate(_)
+        | NodeKind::Binary(_)
+        | NodeKind::Aggregate(_)
+        | NodeKind::Call { .. } => return,
+    };
+    for name in names {
+        if let NodeKind::String(label) = &name.kind
+            && !is_label(label)
+        {
+            let message = format!("{} is no label name of letters, digits and _", cut(&quote(label), 40));
+            findings.push(Finding::at(Code::Ns0301, name.span, message).help("\"model\""));
+        }
+    }
+    if let Some(Node { kind: NodeKind::String(value), span }) = pattern
+        && limits.regexes
+        && let Err(refusal) = check_pattern(value)
+    {
+        let (code, message, help) = refused(value, refusal);
+        findings.push(Finding::at(code, *span, message).help(help));
+    }
 }
 
 fn own_limits(node: &Node, limits: &Limits, findings: &mut Vec<Finding>) {

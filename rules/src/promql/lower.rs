@@ -159,8 +159,23 @@ impl Walk<'_> {
             chain.push(binary);
             leftmost = &binary.lhs;
         }
+        let signed = self.take_text("+");
         while self.take_text("+") {}
         let mut node = self.node(start, |walk| walk.kind(leftmost))?;
+        // The sign goes, and what it may not stand before must be refused here.
+        let of_a_sign = match &node.kind {
+            NodeKind::String(_) => Some(Type::String),
+            NodeKind::Range { .. } | NodeKind::Subquery { .. } => Some(Type::Matrix),
+            NodeKind::Number(_)
+            | NodeKind::Selector(_)
+            | NodeKind::Negate(_)
+            | NodeKind::Binary(_)
+            | NodeKind::Aggregate(_)
+            | NodeKind::Call { .. } => None,
+        };
+        if let Some(found) = of_a_sign.filter(|_| signed) {
+            return Err(wrong_type(&node, "a scalar or vector", "+", found));
+        }
         for binary in chain.into_iter().rev() {
             node = self.node(start, |walk| walk.binary(binary, node))?;
         }
@@ -468,7 +483,8 @@ pub(super) fn experimental(name: &str, span: Span) -> Finding {
 
 /// A name that can be written without quotes: PromQL's grammar keeps some words for itself.
 fn is_metric_name(name: &str) -> bool {
-    const KEPT: [&str; 8] = ["atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"];
+    const KEPT: [&str; 10] =
+        ["anchored", "atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on", "smoothed"];
     if KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(name)) {
         return false;
     }

@@ -155,6 +155,10 @@ mod tests {
         "a or b or c and d unless (e or f)",
         "a > b == bool c",
         "(a > b) + c > d",
+        "a > ignoring () group_left b",
+        "label_replace(sum(a) by (pod), \"l\", \"$1\", \"m\", \"(.*)\")",
+        "label_join(a * on (pod) group_left (m) b, \"l\", \"-\", \"m\")",
+        "and offset 5m and and offset 5m",
     ];
 
     fn tree(text: &str) -> Node {
@@ -193,6 +197,18 @@ mod tests {
             assert_eq!(normalise(&normal, None), normal, "{text}");
             assert_eq!(normalise(&tree(&template::plain(&normal)), None), normal, "{text}");
         }
+    }
+
+    #[test]
+    fn a_pattern_of_one_value_is_the_value() {
+        for pattern in ["b", "(b)", "(?:b)"] {
+            for (matches, equals) in [("=~", "="), ("!~", "!=")] {
+                let (pattern, value) = (format!("x{{a{matches}\"{pattern}\"}}"), format!("x{{a{equals}\"b\"}}"));
+                assert_eq!(normalise(&tree(&pattern), None), tree(&value), "{pattern}");
+            }
+        }
+        let several = tree("x{a=~\"(b|c)\"}");
+        assert_eq!(normalise(&several, None), several);
     }
 
     #[test]
@@ -235,6 +251,16 @@ mod tests {
             ("{__name__=\"on\"}".into(), "NS0342"),
             ("x{a==\"b\"}".into(), "NS0301"),
             ("foo(x)".into(), "NS0301"),
+            ("x offset +5m".into(), "NS0361"),
+            ("+\"x\"".into(), "NS0301"),
+            ("x + +y[5m]".into(), "NS0301"),
+            ("limitk by (a) (1, x)".into(), "NS0361"),
+            ("limit_ratio(0.5, x)".into(), "NS0361"),
+            ("count_values(\"a-b\", x)".into(), "NS0301"),
+            ("label_replace(x, \"\", \"\", \"\", \"\")".into(), "NS0301"),
+            ("label_replace(x, \"a\", \"$1\", \"b\", \"(\")".into(), "NS0301"),
+            ("label_join(x, \"a\", \"-\", \"b\", \"1\")".into(), "NS0301"),
+            ("{__name__=\"smoothed\"}".into(), "NS0342"),
         ];
         for (text, code) in cases {
             let findings = read(&text, &Limits::AUTHOR).err().unwrap_or_default();

@@ -72,13 +72,14 @@ impl Rewrite for Normalise<'_> {
 
 /// A regular expression without a metacharacter is a plain value.
 pub fn plain_matcher(matcher: &Matcher) -> Matcher {
-    let is_literal = alternatives(&matcher.value).is_some_and(|values| values.len() == 1);
-    let op = match matcher.op {
-        MatchOp::Matches if is_literal => MatchOp::Equal,
-        MatchOp::NotMatches if is_literal => MatchOp::NotEqual,
-        op @ (MatchOp::Equal | MatchOp::NotEqual | MatchOp::Matches | MatchOp::NotMatches) => op,
+    let (op, value) = match (matcher.op, alternatives(&matcher.value).as_deref()) {
+        (MatchOp::Matches, Some([value])) => (MatchOp::Equal, *value),
+        (MatchOp::NotMatches, Some([value])) => (MatchOp::NotEqual, *value),
+        (op @ (MatchOp::Equal | MatchOp::NotEqual | MatchOp::Matches | MatchOp::NotMatches), _) => {
+            (op, matcher.value.as_str())
+        }
     };
-    Matcher { op, ..matcher.clone() }
+    Matcher { op, value: value.to_owned(), ..matcher.clone() }
 }
 
 fn sorted(list: &LabelList) -> LabelList {

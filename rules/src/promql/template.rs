@@ -228,6 +228,8 @@ impl Printer<'_> {
             self.text(" bool");
         }
         match &binary.matching {
+            // `group_left` stands behind a list alone.
+            Matching::Default if binary.cardinality != Cardinality::OneToOne => self.text(" ignoring ()"),
             Matching::Default => {}
             Matching::On(list) => self.list("on", list),
             Matching::Ignoring(list) => self.list("ignoring", list),
