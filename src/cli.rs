@@ -139,9 +139,9 @@ pub struct ExplainArgs {
     pub expr: String,
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     pub output: Format,
-    /// The target that the overload bound follows.
-    #[arg(long, default_value = "1", value_parser = target)]
-    pub target: Milli,
+    /// The target that the overload bound follows; 1 where it is not stated.
+    #[arg(long, value_parser = target)]
+    pub target: Option<Milli>,
     /// The workload's namespace.
     #[arg(short, long, value_parser = namespace)]
     pub namespace: Option<String>,

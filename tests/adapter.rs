@@ -111,7 +111,7 @@ fn question(measure: &Measure, request: &Request<'_>) -> serde_json::Value {
 
 /// The presets, every accepted expression of the literate cases, and hostile label values.
 fn measures(platform: &Platform) -> Vec<Measure> {
-    let mut texts: Vec<String> = presets().iter().filter_map(|preset| preset.query.clone()).collect();
+    let mut texts: Vec<String> = presets().iter().map(|preset| preset.query.clone()).collect();
     for entry in fs::read_dir(Path::new(ROOT).join("rules/cases")).expect("the cases") {
         let file = fs::read_to_string(entry.expect("a file").path()).expect("UTF-8");
         for block in file.split("```promql").skip(1) {

@@ -334,6 +334,14 @@ fn explain_refuses_with_the_same_shape() {
 }
 
 #[test]
+fn explain_warns_of_a_stated_target_that_is_never_reached() {
+    let stated = nimscale(&["explain", "--expr", "gpu_cache_usage_perc", "--target", "75"], "");
+    assert!(stated.code == 0 && stated.out.contains("NS0375") && stated.out.contains("0.75"), "{}", stated.out);
+    let assumed = nimscale(&["explain", "--expr", "gpu_cache_usage_perc"], "");
+    assert!(assumed.code == 0 && !assumed.out.contains("NS0375"), "{}", assumed.out);
+}
+
+#[test]
 fn a_platform_renames_labels_and_adds_matchers() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("platform.yaml");
@@ -351,7 +359,7 @@ fn a_platform_renames_labels_and_adds_matchers() {
 #[test]
 fn presets_are_listed() {
     let run = nimscale(&["presets"], "");
-    assert_eq!((run.code, run.out.lines().count()), (0, 9));
+    assert_eq!((run.code, run.out.lines().count()), (0, 10));
     assert!(run.out.contains("kv-cache     ratio 0..1     0.75"), "{}", run.out);
 }
 

@@ -35,6 +35,7 @@ fn the_api_server_refuses_what_a_policy_cannot_say() {
             ("defaults: {replicas: {min: 3, max: 2}}", "min is over max"),
             ("defaults: {replicas: {min: 1, max: 17}}", "defaults.replicas.max is over limits.maxReplicas"),
             ("limits: {maxReplicas: 1001}", "should be less than or equal to 1000"),
+            ("limits: {query: {maxSelectors: 11}}", "should be less than or equal to 10"),
             ("limits: {query: {maxRange: 2h}}", "maxRange is over 1h, the compiler's own limit"),
             ("match: {workloadSelector: {matchExpressions: [{key: a, operator: In}]}}", "In and NotIn need values"),
             ("match: {attach: Sometimes}", "supported values: \"Annotated\", \"Always\""),

@@ -24,27 +24,24 @@ use std::process::{Command, Stdio};
 
 use exposition::{END, Pod, Traffic};
 use nimscale_rules::emit::adapter::{CONFIG_KEY, Config};
-use nimscale_rules::presets::presets;
+use nimscale_rules::presets::{Unit, presets};
+use nimscale_rules::promql::{Limits, read};
 use nimscale_rules::yaml;
 use prometheus::Prometheus;
-use servers::{SERVERS, Server, Shown};
+use servers::{SERVERS, Server, Shown, ShownBy};
 
-/// All that have a query.
-const PRESETS: [&str; 3] = ["kv-cache", "queue-depth", "ttft-p95"];
 const DIRECTORY: &str = "NIMSCALE_METRICS_DIR";
 const TOLERANCE: f64 = 1e-9;
 
 #[test]
 fn every_server_gives_the_values_worked_out_by_hand() {
-    let with_query: Vec<_> = presets().iter().filter(|preset| preset.query.is_some()).collect();
-    assert_eq!(with_query.iter().map(|preset| &*preset.name).collect::<Vec<_>>(), PRESETS, "each needs its values");
-
     let pods = |server: &'static Server| (0..).zip(&server.pods).map(|(index, shown)| pod(server, index, shown));
     let world = World::of(&SERVERS.iter().flat_map(pods).collect::<Vec<_>>());
     let mut wrong = Vec::new();
     for server in SERVERS {
-        for (at, preset) in PRESETS.into_iter().enumerate() {
-            let want = server.pods.each_ref().map(|shown| shown.values[at]);
+        for preset in names() {
+            let value = |shown: &Shown| shown.values.iter().find(|(name, _)| *name == preset).map(|(_, value)| *value);
+            let want = server.pods.each_ref().map(value);
             let got = world.values(preset, server.name);
             println!("{:17} {preset:11} {}", server.name, shown(&got));
             if !same(&want, &got) {
@@ -55,10 +52,38 @@ fn every_server_gives_the_values_worked_out_by_hand() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[test]
+fn every_family_of_a_preset_gives_a_value_worked_out_by_hand() {
+    let stated = SERVERS.iter().flat_map(|server| &server.pods);
+    for preset in presets() {
+        let of_preset = |shown: &&Shown| shown.values.iter().any(|(name, value)| *name == preset.name && *value != 0.0);
+        let texts: Vec<&str> = stated.clone().filter(of_preset).map(|shown| shown.text).collect();
+        let query = read(&preset.query, &Limits::AUTHOR).expect("a test compiles every preset");
+        let families: Vec<&str> = query.selectors().into_iter().map(|selector| selector.name.as_str()).collect();
+        for (at, family) in families.iter().enumerate() {
+            let has = |text: &str, family: &str| exposition::read(text).0.iter().any(|series| series.name == family);
+            let earlier = |text: &str| families[..at].iter().any(|earlier| family != earlier && has(text, earlier));
+            // A mean needs both of its parts, and the second stands behind the first.
+            let alone = texts.iter().any(|text| has(text, family) && (!earlier(text) || preset.name == "queue-time"));
+            assert!(alone, "{}: no server has {family} first", preset.name);
+        }
+    }
+    let known = |(name, _): &(&str, f64)| names().any(|preset| preset == *name);
+    assert!(stated.clone().flat_map(|shown| shown.values).all(known), "a value of no preset");
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    presets().iter().map(|preset| preset.name.as_str())
+}
+
 fn pod(server: &Server, index: usize, shown: &Shown) -> Pod {
     let (series, skipped) = exposition::read(shown.text);
     assert_eq!(skipped, 0, "{}: a line that is none", server.name);
-    Pod { namespace: server.name.to_owned(), name: pod_name(index), series, traffic: shown.traffic }
+    let (name, honored) = match server.shown_by {
+        ShownBy::Itself => (pod_name(index), false),
+        ShownBy::Exporter => (format!("dcgm-exporter-{index}"), true),
+    };
+    Pod { namespace: server.name.to_owned(), name, series, traffic: shown.traffic, honored }
 }
 
 #[test]
@@ -84,7 +109,7 @@ fn real_expositions_give_what_their_text_says() {
         twice.iter_mut().for_each(|series| series.value *= 2.0);
         for (index, series) in [series, twice].into_iter().enumerate() {
             let namespace = format!("file-{namespace}");
-            pods.push(Pod { namespace, name: pod_name(index), series, traffic: Traffic::Flows });
+            pods.push(Pod { namespace, name: pod_name(index), series, traffic: Traffic::Flows, honored: false });
         }
     }
 
@@ -92,7 +117,7 @@ fn real_expositions_give_what_their_text_says() {
     let (mut wrong, mut values) = (Vec::new(), 0);
     for (file, of_file) in files.iter().zip(pods.chunks_exact(2)) {
         let file = file.file_name().unwrap_or_default().display().to_string();
-        for preset in PRESETS {
+        for preset in names() {
             let want = [0, 1].map(|pod| arithmetic::value(preset, &of_file[pod].series));
             let got = world.values(preset, &of_file[0].namespace);
             println!("{file:45} {preset:11} {}", shown(&got));
@@ -120,7 +145,11 @@ impl World {
         let directory = directory.expect("failed to create a directory");
         let database = directory.path().join("prometheus");
         let prometheus = Prometheus::start(&database, &exposition::open_metrics(pods));
-        Self { prometheus, templates: PRESETS.map(|preset| (preset, template(preset))).into(), _directory: directory }
+        Self {
+            prometheus,
+            templates: names().map(|preset| (preset, template(preset))).collect(),
+            _directory: directory,
+        }
     }
 
     /// What the adapter makes of both pods of a namespace, asked for together and alone.
@@ -153,9 +182,15 @@ impl World {
 
 /// The one template of the ConfigMap that is rendered for a preset.
 fn template(preset: &str) -> String {
+    let unit = presets().iter().find(|known| known.name == preset).map(|preset| preset.unit);
+    let target = match unit {
+        Some(Unit::Ratio) => "75%",
+        Some(Unit::Seconds) => "1s",
+        Some(Unit::Requests | Unit::RequestsPerSecond) | None => "8",
+    };
     let manifest = format!(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: nim\n  annotations:\n    \
-         nimscale.dev/scale: \"1..8 {preset}\"\n"
+         nimscale.dev/scale: \"1..8 {preset}<{target}\"\n"
     );
     let mut run = Command::new(env!("CARGO_BIN_EXE_nimscale"))
         .args(["render", "-"])

@@ -82,11 +82,13 @@ pub fn plan(
         let measured = match &metric.source {
             Source::Query(text) => {
                 let question = Question { namespace, workload: intent.id.kind, ..Question::new(text.as_str(), target) };
-                of_author(measure(&question, platform), text, &mut findings)
+                let measured = measure(&question, platform);
+                let place = metric.target.from.place().unwrap_or(&metric.place);
+                findings.extend(measured.reach.as_ref().and_then(|reach| reach.finding(target, place)));
+                of_author(measured, text, &mut findings)
             }
             Source::Preset(preset) => {
-                let Some(question) = preset.question(target, namespace) else { continue };
-                let measured = measure(&question, platform);
+                let measured = measure(&preset.question(target, namespace), platform);
                 // The author wrote the preset's name, not its query: only what stops it is his to know.
                 let errors = measured.findings.into_iter().filter(Finding::is_error);
                 findings.extend(errors.map(|finding| Finding { place: metric.place.clone(), ..finding }));
@@ -170,9 +172,7 @@ mod tests {
     #[test]
     fn presets_fit_the_built_in_ceiling_at_the_smallest_target() {
         for preset in presets() {
-            if let Some(bound) = preset.bound {
-                assert!(fits(bound, milli(1), Limits::BUILT_IN.max_replicas.value), "{}", preset.name);
-            }
+            assert!(fits(preset.bound, milli(1), Limits::BUILT_IN.max_replicas.value), "{}", preset.name);
         }
     }
 }

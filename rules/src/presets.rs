@@ -4,9 +4,10 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use crate::measure::{Measure, Question, measure};
+use crate::measure::{Measure, Question, Writer, measure};
 use crate::platform::Platform;
-use crate::promql::Limits;
+use crate::promql::families::family;
+use crate::promql::node::{Grouping, LabelList, Matching, Node, Rewrite, Selector};
 use crate::quantity::Milli;
 use crate::yaml::{self, ParseError};
 
@@ -20,20 +21,14 @@ pub struct Preset {
     #[serde(default)]
     pub target: Option<Milli>,
     pub description: String,
-    /// `None` when this version does not measure it yet.
-    #[serde(default)]
-    pub query: Option<String>,
-    /// What to `keep` as long as there is no query.
-    #[serde(default)]
-    pub instead: Option<String>,
-    #[serde(default)]
-    pub on_idle: Option<OnIdle>,
+    /// Every server's names for it, the first that a pod has counts. It calls the pod [`POD`], whatever the platform does.
+    pub query: String,
+    pub on_idle: OnIdle,
     /// What an infinite value is lowered to.
+    pub bound: u64,
+    /// The histogram of NIM whose bucket edges its targets should be.
     #[serde(default)]
-    pub bound: Option<u64>,
-    /// The bucket edges of NIM in seconds, ascending; a quantile between two of them is an estimate.
-    #[serde(default)]
-    pub edges: Vec<Milli>,
+    pub histogram: Option<String>,
 }
 
 /// What a preset counts, and so how its target is written.
@@ -58,6 +53,9 @@ pub enum OnIdle {
     Hold,
 }
 
+/// The pod label in the queries of presets.
+const POD: &str = "pod";
+
 /// All presets, sorted by name.
 pub fn presets() -> &'static [Preset] {
     &PRESETS
@@ -67,13 +65,13 @@ pub fn preset(name: &str) -> Option<&'static Preset> {
     presets().iter().find(|preset| preset.name == name)
 }
 
-/// The measures of all presets that have a query, sorted by name: published at install, so that a workload that scales on
-/// presets needs no rule of its own.
+/// The measures of all presets, sorted by name: published at install, so that a workload that scales on presets needs no
+/// rule of its own. One is left out only where the platform says that a family of it has no pod.
 pub fn measures(platform: &Platform) -> Vec<Measure> {
     let measured = presets().iter().filter_map(|preset| {
         // A preset states its bound and idle rule: its measure does not depend on the target.
         let target = preset.target.unwrap_or(Milli::MAX);
-        measure(&preset.question(target, None)?, platform).measure
+        measure(&preset.question(target, None), platform).measure
     });
     let mut measures: Vec<Measure> = measured.collect();
     measures.sort_by(|a, b| a.name.cmp(&b.name));
@@ -81,17 +79,51 @@ pub fn measures(platform: &Platform) -> Vec<Measure> {
 }
 
 impl Preset {
-    /// What is to be measured of it in a namespace; `None` without a query.
-    pub(crate) fn question<'a>(&'a self, target: Milli, namespace: Option<&'a str>) -> Option<Question<'a>> {
-        let query = self.query.as_deref()?;
-        Some(Question {
-            namespace,
-            on_idle: self.on_idle,
-            bound: self.bound,
-            limits: &Limits::PRESET,
-            ..Question::new(query, target)
-        })
+    /// The bucket edges of NIM in thousandths, ascending; a quantile between two of them is an estimate.
+    pub(crate) fn edges(&self) -> &'static [u64] {
+        self.histogram.as_deref().and_then(family).map_or(&[], |family| family.edges)
     }
+
+    /// What is to be measured of it in a namespace.
+    pub(crate) fn question<'a>(&'a self, target: Milli, namespace: Option<&'a str>) -> Question<'a> {
+        let (on_idle, bound) = (Some(self.on_idle), Some(self.bound));
+        Question { namespace, on_idle, bound, writer: Writer::Preset, ..Question::new(&self.query, target) }
+    }
+}
+
+/// A preset's tree in the names of a platform.
+pub(crate) fn in_names_of(platform: &Platform, node: &Node) -> Node {
+    struct Rename<'a>(&'a str);
+
+    impl Rename<'_> {
+        fn list(&self, list: &LabelList) -> LabelList {
+            let name = |label: &String| if label == POD { self.0.to_owned() } else { label.clone() };
+            LabelList { labels: list.labels.iter().map(name).collect(), ..list.clone() }
+        }
+    }
+
+    impl Rewrite for Rename<'_> {
+        fn selector(&self, selector: &Selector) -> Selector {
+            selector.clone()
+        }
+
+        fn grouping(&self, grouping: &Grouping) -> Grouping {
+            match grouping {
+                Grouping::By(list) => Grouping::By(self.list(list)),
+                Grouping::Without(list) => Grouping::Without(self.list(list)),
+            }
+        }
+
+        fn matching(&self, matching: &Matching) -> Matching {
+            match matching {
+                Matching::Default => Matching::Default,
+                Matching::On(list) => Matching::On(self.list(list)),
+                Matching::Ignoring(list) => Matching::Ignoring(self.list(list)),
+            }
+        }
+    }
+
+    node.rewrite(&Rename(&platform.labels.pod))
 }
 
 macro_rules! files {
@@ -107,6 +139,7 @@ const FILES: &[(&str, &str)] = files! {
     "itl-p95"
     "kv-cache"
     "queue-depth"
+    "queue-time"
     "rps"
     "running"
     "ttft-p95"
@@ -147,16 +180,12 @@ mod tests {
         assert!(presets().windows(2).all(|pair| pair[0].name < pair[1].name));
         for preset in presets() {
             let name = &preset.name;
-            assert!(preset.query.is_some() != preset.instead.is_some(), "{name}: a query, or what to keep instead");
-            assert_eq!(preset.query.is_some(), preset.on_idle.is_some() && preset.bound.is_some(), "{name}");
-            assert_eq!(preset.unit == Unit::Seconds, !preset.edges.is_empty(), "{name}");
-            assert!(preset.edges.is_sorted(), "{name}");
-            for text in preset.query.iter().chain(&preset.instead) {
-                assert!(promql_parser::parser::parse(text).is_ok(), "{name}: {text}");
-                assert!(!text.contains('\n'), "{name}");
-            }
-            if preset.unit == Unit::Seconds {
-                assert!(preset.target.is_none_or(|target| preset.edges.contains(&target)), "{name}");
+            assert_eq!(preset.query.contains("histogram_quantile"), !preset.edges().is_empty(), "{name}");
+            assert!(preset.histogram.iter().all(|histogram| preset.query.contains(&format!("({histogram}_bucket"))));
+            assert!(!preset.query.contains('\n'), "{name}");
+            if !preset.edges().is_empty() {
+                let is_edge = |target: Milli| preset.edges().contains(&target.thousandths());
+                assert!(preset.target.is_none_or(is_edge), "{name}");
             }
         }
     }
@@ -164,8 +193,39 @@ mod tests {
     #[test]
     fn a_preset_is_found_by_its_name() {
         let kv_cache = preset("kv-cache").expect("there is one");
-        assert_eq!((kv_cache.unit, kv_cache.on_idle, kv_cache.bound), (Unit::Ratio, Some(OnIdle::Hold), Some(1000)));
+        assert_eq!((kv_cache.unit, kv_cache.on_idle, kv_cache.bound), (Unit::Ratio, OnIdle::Hold, 1000));
         assert_eq!(kv_cache.target, Milli::from_thousandths(750));
         assert_eq!(preset("kvcache"), None);
+    }
+
+    #[test]
+    fn every_preset_compiles_whatever_the_platform_calls_its_labels() {
+        let namespaces = ["namespace", "exported_namespace", "kubernetes_namespace"];
+        let pods = ["pod", "exported_pod", "kubernetes_pod_name", "pod_name"];
+        for (namespace, pod) in namespaces.into_iter().flat_map(|namespace| pods.map(|pod| (namespace, pod))) {
+            let text = format!("labels: {{namespace: {namespace}, pod: {pod}}}\nrequiredMatchers: {{cluster: east}}\n");
+            let platform = Platform::read(&text).expect("a platform");
+            for preset in presets() {
+                let measured = measure(&preset.question(Milli::MAX, Some("a")), &platform);
+                let template = measured.measure.map(|measure| measure.template.to_string());
+                let template = template.unwrap_or_else(|| panic!("{text}{}: {:?}", preset.name, measured.findings));
+                assert_eq!(template.matches("<<.GroupBy>>").count(), template.matches(" by (").count(), "{template}");
+                assert!(!template.contains("(pod,") && !template.contains(" pod,"), "{text}{template}");
+            }
+            assert_eq!(measures(&platform).len(), presets().len(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_preset_is_measured_as_an_author_would_write_it() {
+        for platform in ["{}", "labels: {pod: kubernetes_pod_name}"].map(|text| Platform::read(text).expect("it reads"))
+        {
+            for preset in presets() {
+                let question = preset.question(Milli::MAX, None);
+                let written = question.query.replace("pod)", &format!("{})", platform.labels.pod));
+                let of_author = Question { query: &written, writer: Writer::Author, ..question };
+                assert_eq!(measure(&question, &platform).measure, measure(&of_author, &platform).measure);
+            }
+        }
     }
 }

@@ -11,7 +11,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use nimscale_rules::findings::Finding;
 use nimscale_rules::measure::{Question, measure};
+use nimscale_rules::place::{Place, Span};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::presets::OnIdle;
 use nimscale_rules::quantity::Milli;
@@ -72,11 +74,12 @@ fn rewritten(file: &str) -> String {
 /// What becomes of one expression; `info` may hold `target=`, `idle=`, `namespace=`.
 fn told(text: &str, info: &str) -> String {
     let option = |name: &str| info.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    let target = option("target").map_or(1000, |target| (target.parse::<f64>().unwrap() * 1000.0) as u64);
+    let stated = option("target").map(|target| Milli::from_decimal(target, 1, 0).unwrap());
+    let target = stated.unwrap_or(Milli::from_thousandths(1000).unwrap());
     let question = Question {
         namespace: option("namespace"),
         on_idle: option("idle").map(|idle| if idle == "zero" { OnIdle::Zero } else { OnIdle::Hold }),
-        ..Question::new(text, Milli::from_thousandths(target).unwrap())
+        ..Question::new(text, target)
     };
     let measured = measure(&question, &Platform::default());
     let mut out = String::new();
@@ -86,9 +89,19 @@ fn told(text: &str, info: &str) -> String {
     for finding in &measured.findings {
         let at = finding.place.bytes;
         write!(out, "{} {at} \"{}\": {}", finding.code, at.of(text).replace('\n', "\\n"), finding.message).unwrap();
-        writeln!(out, "{}", finding.help.as_ref().map_or(String::new(), |help| format!(" -> {help}"))).unwrap();
+        writeln!(out, "{}", help(finding)).unwrap();
+    }
+    // A target that nobody stated is none to be warned of.
+    if let (Some(target), Some(reach)) = (stated, &measured.reach)
+        && let Some(finding) = reach.finding(target, &Place::of_text(Span::default()))
+    {
+        writeln!(out, "{} target {target}: {}{}", finding.code, finding.message, help(&finding)).unwrap();
     }
     out
+}
+
+fn help(finding: &Finding) -> String {
+    finding.help.as_ref().map_or(String::new(), |help| format!(" -> {help}"))
 }
 
 fn names(expressions: &[&str]) -> String {

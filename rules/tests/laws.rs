@@ -57,6 +57,16 @@ fn config(bundle: &Bundle) -> String {
 }
 
 #[test]
+fn a_target_that_is_never_reached_is_warned_of_where_it_stands() {
+    let keep = "cache: gpu_cache_usage_perc < 75\nsum by (pod) (gpu_cache_usage_perc) < 75\n";
+    let compiled = compiled(&workload("a", &[("scale", "1..8"), ("keep", keep)]));
+    assert!(compiled.plan.is_some(), "a warning stops nothing");
+    let told: Vec<_> = compiled.findings.iter().map(|f| (f.code.as_str(), f.place.bytes.of(keep))).collect();
+    assert_eq!(told, [("NS0375", "75")], "{:?}", compiled.findings);
+    assert_eq!(compiled.findings[0].place.bytes.end, keep.find('\n').unwrap());
+}
+
+#[test]
 fn equal_expressions_of_two_workloads_are_one_rule() {
     let a = planned("a", &[("keep", "sum by (pod) (x) < 8")]);
     let b = planned("b", &[("keep", "backlog: sum(x) by (pod) < 9\nmax by (pod) (y) < 1")]);
@@ -137,7 +147,7 @@ fn hostile_annotations_cost_little_and_get_a_code() {
         ("policy", "Nim Default", "NS0153"),
         ("adopt-hpa", "hpa/x", "NS0153"),
         ("suppress", "NS0401", "NS0199"),
-        ("scale", "1..4 gpu-util<75%", "NS0199"),
+        ("scale", "1..4 gpu-util<75", "NS0213"),
         ("scales", "1..4", "NS0101"),
     ];
     for (key, value, code) in cases {

@@ -6,16 +6,19 @@ use anyhow::Context;
 use nimscale_rules::emit::adapter::{Rule, rule};
 use nimscale_rules::findings::{Finding, LineIndex, line};
 use nimscale_rules::measure::{Cost, Measure, Measured, MetricKind, Question, Reading, measure};
-use nimscale_rules::place::Span;
+use nimscale_rules::place::{Place, Span};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::presets::OnIdle;
 use nimscale_rules::promql::flow::{Completion, Flow, Presence};
 use nimscale_rules::promql::scope::Scope;
 use nimscale_rules::promql::template::duration;
+use nimscale_rules::quantity::Milli;
 use serde::Serialize;
 
 use crate::cli::{ExplainArgs, Format};
 use crate::output::{Exit, data};
+
+const DEFAULT_TARGET: Milli = Milli::from_thousandths(1000).expect("over 0");
 
 pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
     let platform = super::platform(args.platform.as_deref())?;
@@ -25,9 +28,14 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         workload: args.workload.into(),
         kind: args.kind.map(Into::into),
         on_idle: args.on_idle.map(Into::into),
-        ..Question::new(&text, args.target)
+        ..Question::new(&text, args.target.unwrap_or(DEFAULT_TARGET))
     };
-    let measured = measure(&question, &platform);
+    let mut measured = measure(&question, &platform);
+    if let (Some(target), Some(reach)) = (args.target, &measured.reach) {
+        let whole = Place::of_text(Span::new(0, text.len()));
+        measured.findings.extend(reach.finding(target, &whole));
+        measured.findings.sort_by_key(|finding| (finding.place.bytes, finding.code));
+    }
     let exit = if measured.measure.is_some() { Exit::Done } else { Exit::Findings };
     match args.output {
         Format::Json => {

@@ -14,8 +14,7 @@ pub fn run() -> anyhow::Result<Exit> {
             Unit::Seconds => "seconds",
         };
         let target = preset.target.map_or_else(|| "-".to_owned(), |target| target.to_string());
-        let later = if preset.query.is_none() { " (not in this version yet)" } else { "" };
-        text.push_str(&format!("{:<12} {unit:<14} {target:<8} {}{later}\n", preset.name, preset.description));
+        text.push_str(&format!("{:<12} {unit:<14} {target:<8} {}\n", preset.name, preset.description));
     }
     data(&text)?;
     Ok(Exit::Done)

@@ -9,6 +9,8 @@ const SCRAPE: u64 = 15;
 const SCRAPES: u64 = 20;
 /// The last scrape: when the metrics are asked for.
 pub const END: u64 = START + SCRAPES * SCRAPE;
+/// The seconds in which what counts grows by its value at the first scrape.
+pub const GROWS_IN: f64 = (END - START) as f64;
 /// Two targets are never scraped at the same moment.
 const PHASE: u64 = 7;
 /// The chart of NIM has two Services of equal labels, so a ServiceMonitor scrapes each pod through both.
@@ -29,6 +31,8 @@ pub struct Pod {
     pub name: String,
     pub series: Vec<Series>,
     pub traffic: Traffic,
+    /// Labels of its text come before those of its scraping (`honorLabels: true`), as a metric of another pod needs.
+    pub honored: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +107,7 @@ pub fn open_metrics(pods: &[Pod]) -> String {
             for series in &pod.series {
                 let mut labels = BTreeMap::from(target.map(|(name, value)| (name.to_owned(), value.to_owned())));
                 for (name, value) in &series.labels {
-                    let exported = if labels.contains_key(name) { "exported_" } else { "" };
+                    let exported = if labels.contains_key(name) && !pod.honored { "exported_" } else { "" };
                     labels.insert(format!("{exported}{name}"), value.clone());
                 }
                 let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
@@ -121,9 +125,12 @@ pub fn open_metrics(pods: &[Pod]) -> String {
 
 impl Series {
     fn at(&self, time: u64, traffic: Traffic) -> f64 {
-        let counts = ["_bucket", "_count", "_sum", "_total"].iter().any(|end| self.name.ends_with(end));
+        let ends = ["_bucket", "_count", "_sum", "_total", "_success", "_failure", "_us"];
+        // Triton calls its queue a count.
+        let counts =
+            ends.iter().any(|end| self.name.ends_with(end)) && self.name != "nv_inference_pending_request_count";
         match traffic {
-            Traffic::Flows if counts => self.value * (1.0 + (time - START) as f64 / (END - START) as f64),
+            Traffic::Flows if counts => self.value * (1.0 + (time - START) as f64 / GROWS_IN),
             Traffic::Flows | Traffic::Idle => self.value,
         }
     }

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nimscale_rules::compile::{Compiled, compile_with};
-use nimscale_rules::measure::{Kind, Measured, Question, Reading, measure};
+use nimscale_rules::measure::{Kind, Measured, Question, Reading, Writer, measure};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::Policies;
 use nimscale_rules::presets::OnIdle;
-use nimscale_rules::promql::Limits;
 use nimscale_rules::workload::{Workload, WorkloadKind};
 
 /// How many answers a generation holds; there are two.
@@ -37,7 +36,7 @@ struct Key {
     reading: Option<Reading>,
     on_idle: Option<OnIdle>,
     bound: Option<u64>,
-    limits: Limits,
+    writer: Writer,
 }
 
 impl Memo {
@@ -47,7 +46,7 @@ impl Memo {
     }
 
     fn measure(&self, question: &Question<'_>, platform: &Platform) -> Measured {
-        let key = Key::of(question);
+        let key = Key::of(question, platform);
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).known(&key, platform);
         // Not under the lock: a question takes a hundred times longer than the look.
         let measured = known.unwrap_or_else(|| {
@@ -88,18 +87,20 @@ impl Generations {
 }
 
 impl Key {
-    fn of(question: &Question<'_>) -> Self {
-        let Question { query, target, namespace, workload, kind, reading, on_idle, bound, limits } = *question;
+    fn of(question: &Question<'_>, platform: &Platform) -> Self {
+        let Question { query, target, namespace, workload, kind, reading, on_idle, bound, writer } = *question;
+        // Only a matcher on its label asks for the namespace: without that word all namespaces share an answer.
+        let asks = query.contains("namespace") || query.contains(&platform.labels.namespace);
         Self {
             query: query.to_owned(),
             target: target.thousandths(),
-            namespace: namespace.map(str::to_owned),
+            namespace: namespace.filter(|_| asks).map(str::to_owned),
             workload,
             kind,
             reading,
             on_idle,
             bound,
-            limits: *limits,
+            writer,
         }
     }
 }
@@ -153,5 +154,16 @@ mod tests {
         let before = held(&memo);
         memo.compile(&workload("a", "m0 < 1"), &Policies::built_in(), &platform);
         assert_eq!(held(&memo), before, "what is asked all the time stays");
+    }
+
+    #[test]
+    fn namespaces_share_the_answers_that_are_the_same_for_all() {
+        let (memo, platform) = (Memo::default(), Platform::default());
+        for (keep, answers) in [("x < 1", 1), ("x{namespace=\"a\"} < 1", 3)] {
+            for namespace in ["a", "b"] {
+                memo.compile(&workload(namespace, keep), &Policies::built_in(), &platform);
+            }
+            assert_eq!(held(&memo), answers, "{keep}");
+        }
     }
 }

@@ -137,8 +137,15 @@ fn check(finding: &Finding, text: &str) {
     assert!(!message.starts_with("the expression cannot be compiled safely"), "{text:?}: {message}");
 }
 
-/// The adapter fills in the pods, and nothing that anybody wrote.
+/// The adapter fills in what the request says, quoted, and nothing that anybody wrote.
 fn check_template(template: &str) {
-    let rest = template.replace("<<.LabelMatchers>>", "").replace("<<.GroupBy>>", "");
-    assert!(!rest.contains("<<") && !rest.contains(">>"), "{template}");
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once("<<") {
+        assert!(!before.contains(">>"), "{template}");
+        let (action, after) = after.split_once(">>").unwrap_or_else(|| panic!("never closed: {template}"));
+        let quoted = action.starts_with("printf \"%q\" (") && action.contains(".LabelValuesByName");
+        assert!(quoted || [".LabelMatchers", ".GroupBy"].contains(&action), "{action}: {template}");
+        rest = after;
+    }
+    assert!(!rest.contains(">>"), "{template}");
 }

@@ -205,11 +205,7 @@ impl Entry<'_> {
 
     fn preset_in_keep(&self, preset: &Preset) -> Finding {
         let message = format!("{} is a preset; keep takes PromQL", preset.name);
-        let example = target::example(preset);
-        let help = match &preset.instead {
-            Some(instead) => format!("{instead} < {}", example.trim_end_matches(|c: char| !c.is_ascii_digit())),
-            None => format!("nimscale.dev/scale: \"{}<{example}\"", preset.name),
-        };
+        let help = format!("nimscale.dev/scale: \"{}<{}\"", preset.name, target::example(preset));
         Finding::at(Code::Ns0123, span_of(self.body), message).help(help)
     }
 

@@ -235,11 +235,6 @@ impl<'a> Reader<'a> {
             };
             Set::built_in(target)
         };
-        if let Some(instead) = &preset.instead {
-            let message = format!("{name} is not supported by this version yet");
-            let help = format!("nimscale.dev/keep: '{instead} < {}'", target.value);
-            self.findings.push(Finding::at(Code::Ns0199, span, message).help(help));
-        }
         scale.metrics.push(DeclaredMetric {
             name,
             place: self.text.place(span),

@@ -3,6 +3,7 @@
 use crate::findings::{Code, Finding, cut};
 use crate::place::Span;
 use crate::presets::{Preset, Unit};
+use crate::promql::families::{Stand, stand};
 use crate::promql::token::Literal;
 use crate::quantity::{Milli, NotMilli};
 
@@ -45,7 +46,7 @@ pub(super) fn quantity(text: &str, at: usize, preset: &Preset) -> Result<(Milli,
     match unit {
         Unit::Ratio if target >= TOP => Err(slip.over_the_top(suffix.is_empty().then_some(target), preset)),
         Unit::Ratio => Ok((target, (target > MOST_USEFUL).then(|| slip.never_passed()))),
-        Unit::Seconds => Ok((target, slip.off_the_edges(target, &preset.edges))),
+        Unit::Seconds => Ok((target, slip.off_the_edges(target, preset.edges()))),
         Unit::Requests | Unit::RequestsPerSecond => Ok((target, None)),
     }
 }
@@ -169,22 +170,22 @@ impl<'a> Slip<'a> {
         Finding::at(Code::Ns0216, self.span(), message).help("90%")
     }
 
-    fn off_the_edges(&self, target: Milli, edges: &[Milli]) -> Option<Finding> {
-        let (&first, [.., below_top, last]) = (edges.first()?, edges) else { return None };
-        // A quantile is never over the top edge, and the HPA's tolerance wants more than the target.
-        if target >= *last {
-            let message = format!("{target} s is not under the top bucket edge {last}: the HPA never scales up");
-            return Some(Finding::at(Code::Ns0217, self.span(), message).help(written(*below_top, Unit::Seconds)));
-        }
-        let above = edges.partition_point(|edge| *edge < target);
-        let (message, nearest) = match edges.get(above) {
-            Some(edge) if *edge == target => return None,
-            Some(edge) if above > 0 => {
-                (format!("{target} s lies between the bucket edges {} and {edge}", edges[above - 1]), *edge)
+    fn off_the_edges(&self, target: Milli, edges: &[u64]) -> Option<Finding> {
+        let edge = |edge: u64| Milli::from_thousandths(edge).unwrap_or(Milli::MAX);
+        let (message, meant) = match stand(edges, target.thousandths())? {
+            Stand::OnEdge => return None,
+            // A quantile is never over the top edge, and the HPA's tolerance wants more than the target.
+            Stand::Over { highest, below } => {
+                let highest = edge(highest);
+                (format!("{target} s is not under the top bucket edge {highest}: the HPA never scales up"), below)
             }
-            Some(_) | None => (format!("{target} s lies under the lowest bucket edge {first}"), first),
+            Stand::Between(below, above) => {
+                let nearest = if edges.last() == Some(&above) { below } else { above };
+                (format!("{target} s lies between the bucket edges {} and {}", edge(below), edge(above)), nearest)
+            }
+            Stand::Under(lowest) => (format!("{target} s lies under the lowest bucket edge {}", edge(lowest)), lowest),
         };
-        Some(Finding::at(Code::Ns0217, self.span(), message).help(written(nearest, Unit::Seconds)))
+        Some(Finding::at(Code::Ns0217, self.span(), message).help(written(edge(meant), Unit::Seconds)))
     }
 
     fn finding(&self, code: Code, what: &str) -> Finding {
@@ -347,6 +348,7 @@ mod tests {
         assert_eq!(scaled("ttft-p95", "2500ms"), Ok((2500, None)));
         assert_eq!(scaled("ttft-p95", "20s"), Ok((20_000, Some("7.5s".into()))));
         assert_eq!(scaled("ttft-p95", "10s"), Ok((10_000, Some("7.5s".into()))), "the quantile ends there");
+        assert_eq!(scaled("ttft-p95", "9s"), Ok((9000, Some("7.5s".into()))), "no target may be the top edge");
         assert_eq!(scaled("e2e-p95", "500ms"), Ok((500, Some("1s".into()))));
         assert_eq!(scaled("ttft-p95", "1h"), Err(no(Code::Ns0214, "3600s")));
         assert_eq!(scaled("ttft-p95", "0.5ms"), Err(no(Code::Ns0212, "a multiple of 1ms")));

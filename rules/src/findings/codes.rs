@@ -83,7 +83,7 @@ codes! {
     Ns0161 "NS0161" Error "a file that is not YAML or JSON";
     Ns0162 "NS0162" Warning "template text in a manifest";
     Ns0163 "NS0163" Error "a key that stands twice in one mapping";
-    Ns0199 "NS0199" Error "a key, field or preset that this version does not do yet";
+    Ns0199 "NS0199" Error "a key or field that this version does not do yet";
     Ns0201 "NS0201" Error "min over max";
     Ns0202 "NS0202" Error "a minimum of 0";
     Ns0203 "NS0203" Error "max over the ceiling";
@@ -99,7 +99,7 @@ codes! {
     Ns0214 "NS0214" Error "a unit that is missing or another's";
     Ns0215 "NS0215" Error "a preset without a default target";
     Ns0216 "NS0216" Warning "a ratio target that the HPA's tolerance never lets it pass";
-    Ns0217 "NS0217" Warning "a latency target between bucket edges or over the top";
+    Ns0217 "NS0217" Warning "a latency target between bucket edges, or of a preset over the top";
     Ns0221 "NS0221" Warning "a value that a policy's limit lowered";
     Ns0222 "NS0222" Warning "a policy that does not exist";
     Ns0223 "NS0223" Warning "two policies of one priority";
@@ -140,6 +140,7 @@ codes! {
     Ns0372 "NS0372" Note "an average of per-pod values that is not the fleet's value";
     Ns0373 "NS0373" Warning "a total that is read as N per replica";
     Ns0374 "NS0374" Warning "or vector(k), which hides that a series is gone";
+    Ns0375 "NS0375" Warning "a target that the metric never reaches";
     Ns0376 "NS0376" Note "sort, which has no effect";
     Ns0401 "NS0401" Warning "spec.replicas in the manifest of a scaled workload";
     Ns0402 "NS0402" Warning "replicas kept as the HPA chose them";

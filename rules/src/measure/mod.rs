@@ -11,9 +11,10 @@ use sha2::{Digest, Sha256};
 use crate::findings::Finding;
 use crate::place::Span;
 use crate::platform::Platform;
-use crate::presets::OnIdle;
+use crate::presets::{OnIdle, in_names_of};
 use crate::promql::flow::{Analysis, Completion, Flow, analyse};
 use crate::promql::node::{Node, NodeKind};
+use crate::promql::reach::{Reach, reach};
 use crate::promql::scope::{self, Scope};
 use crate::promql::template::Template;
 use crate::promql::{Limits, normalise, read};
@@ -68,8 +69,16 @@ pub struct Question<'a> {
     pub on_idle: Option<OnIdle>,
     /// The overload bound; `None` derives it from the target.
     pub bound: Option<u64>,
-    /// What the expression may be at most.
-    pub limits: &'a Limits,
+    pub writer: Writer,
+}
+
+/// Whose text a query is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Writer {
+    /// It calls the labels as the platform does.
+    Author,
+    /// It is the same on every platform.
+    Preset,
 }
 
 impl<'a> Question<'a> {
@@ -84,7 +93,7 @@ impl<'a> Question<'a> {
             reading: None,
             on_idle: None,
             bound: None,
-            limits: &Limits::AUTHOR,
+            writer: Writer::Author,
         }
     }
 }
@@ -125,6 +134,8 @@ pub struct Measured {
     /// The aggregation that completed the root.
     pub completion: Option<Completion>,
     pub cost: Cost,
+    /// Which values it can have, where that is known.
+    pub reach: Option<Reach>,
 }
 
 /// What one evaluation reads.
@@ -137,7 +148,7 @@ pub struct Cost {
 
 /// Compiles one expression.
 pub fn measure(question: &Question<'_>, platform: &Platform) -> Measured {
-    let node = match read(question.query, question.limits) {
+    let node = match read(question.query, &Limits::AUTHOR) {
         Ok(node) => node,
         Err(findings) => {
             return Measured {
@@ -147,8 +158,13 @@ pub fn measure(question: &Question<'_>, platform: &Platform) -> Measured {
                 flow: None,
                 completion: None,
                 cost: Cost::default(),
+                reach: None,
             };
         }
+    };
+    let node = match question.writer {
+        Writer::Author => node,
+        Writer::Preset => in_names_of(platform, &node),
     };
     let Analysis { flow, mut findings } = analyse(&node, platform, question.namespace);
     let (mut measure, mut completion) = (None, None);
@@ -164,8 +180,8 @@ pub fn measure(question: &Question<'_>, platform: &Platform) -> Measured {
     findings.sort_by_key(|a| (a.place.bytes, a.code));
     findings.dedup();
     let selectors = confined(&node, measure.as_ref().map(|measure| measure.kind), platform);
-    let cost = Cost::of(&node);
-    Measured { measure, findings, selectors, flow: Some(flow), completion, cost }
+    let (cost, reach) = (Cost::of(&node), reach(&node));
+    Measured { measure, findings, selectors, flow: Some(flow), completion, cost, reach }
 }
 
 /// 1000 × the next power of 1000 from the target up: high enough to be overload, low enough for the HPA.

@@ -70,12 +70,20 @@ fn expression(metric: &DeclaredMetric, text: &Text, limits: &Limits, findings: &
         findings.push(Finding::new(Code::Ns0208, metric.place.clone(), message).help("nimscale.dev/scale: \"auto\""));
     }
     let range = limits.range.policy().map(|policy| (limits.range.value, policy));
-    if range.is_none() && limits.denied.is_empty() {
+    let most = limits.selectors.policy().map(|policy| (limits.selectors.value, policy));
+    if range.is_none() && most.is_none() && limits.denied.is_empty() {
         return;
     }
     // What cannot be read is refused where it is compiled.
     let Ok(node) = promql::read(text.as_str(), &promql::Limits::AUTHOR) else { return };
-    for selector in node.selectors() {
+    let selectors = node.selectors();
+    if let Some((most, policy)) = most
+        && let Some(first_over) = selectors.get(most)
+    {
+        let message = format!("{} selectors are over the limit of {most} ({policy})", selectors.len());
+        findings.push(Finding::at(Code::Ns0362, first_over.span, message).help("fewer metrics").through(text));
+    }
+    for selector in selectors {
         if let Some(denied) = limits.denied.iter().find(|denied| denied.pattern.matches(&selector.name)) {
             let message = format!("{} is denied by {}", cut(&selector.name, 50), cut(&denied.policy, 40));
             let finding = Finding::at(Code::Ns0209, selector.span, message).help("another metric");

@@ -25,6 +25,8 @@ pub struct Limits {
     pub entry_bytes: Limit<usize>,
     /// The longest range of an expression.
     pub range: Limit<Duration>,
+    /// The most selectors of an expression.
+    pub selectors: Limit<usize>,
     /// Metrics that no expression may read.
     pub(crate) denied: Vec<Denied>,
 }
@@ -53,6 +55,7 @@ impl Limits {
         annotation_bytes: 262_144,
         entry_bytes: Limit::built_in(promql::Limits::AUTHOR.bytes),
         range: Limit::built_in(promql::Limits::AUTHOR.range),
+        selectors: Limit::built_in(promql::Limits::AUTHOR.selectors),
         denied: Vec::new(),
     };
 
@@ -71,6 +74,7 @@ impl Limits {
             annotation_bytes: built_in.annotation_bytes,
             entry_bytes: strictest(policies.clone(), |own| own.max_bytes).unwrap_or(built_in.entry_bytes),
             range: strictest(policies.clone(), |own| own.max_range).unwrap_or(built_in.range),
+            selectors: strictest(policies.clone(), |own| own.max_selectors).unwrap_or(built_in.selectors),
             denied: denied.collect(),
         }
     }
@@ -109,6 +113,7 @@ pub(super) struct OwnLimits {
     pub(super) presets_only: bool,
     pub(super) max_bytes: Option<usize>,
     pub(super) max_range: Option<Duration>,
+    pub(super) max_selectors: Option<usize>,
     pub(super) deny_metrics: Vec<NamePattern>,
     pub(super) on_violation: OnViolation,
 }

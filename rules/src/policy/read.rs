@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 use super::limits::OwnLimits;
 use super::nim::ImagePattern;
 use super::spec::{
-    self, MOST_BYTES, MOST_CHARACTERS, MOST_ENTRIES, MOST_GPUS, MOST_METRICS, MOST_PRIORITY, MOST_REPLICAS, Operator,
-    Source, Spec,
+    self, MOST_BYTES, MOST_CHARACTERS, MOST_ENTRIES, MOST_GPUS, MOST_METRICS, MOST_PRIORITY, MOST_REPLICAS,
+    MOST_SELECTORS, Operator, Source, Spec,
 };
 use super::{Limits, Policy, PolicyDefaults};
 use crate::declare::{Behavior, Range, preset_target, seconds};
@@ -138,6 +138,8 @@ impl Reader<'_> {
         let gpus = stated("/spec/limits/gpus", "gpus", limits.gpus, MOST_GPUS);
         let metrics = stated("/spec/limits/metrics/max", "metrics.max", limits.metrics.max, MOST_METRICS);
         let max_bytes = stated("/spec/limits/query/maxBytes", "query.maxBytes", limits.query.max_bytes, MOST_BYTES);
+        let (query, most) = (&limits.query, MOST_SELECTORS);
+        let max_selectors = stated("/spec/limits/query/maxSelectors", "query.maxSelectors", query.max_selectors, most);
         let max_range = limits.query.max_range.as_deref().and_then(|range| self.range(range));
         OwnLimits {
             max_replicas,
@@ -146,6 +148,7 @@ impl Reader<'_> {
             presets_only: limits.metrics.source == Source::PresetsOnly,
             max_bytes: max_bytes.map(|most| most as usize),
             max_range,
+            max_selectors: max_selectors.map(|most| most as usize),
             deny_metrics: self.denied(&limits.query.deny_metrics),
             on_violation: limits.on_violation,
         }
@@ -241,10 +244,6 @@ impl Reader<'_> {
             self.refuse(path, &format!("unknown preset {}", cut(name, 40)), help);
             return None;
         };
-        if preset.query.is_none() {
-            self.refuse(path, &format!("{name} is not supported by this version yet"), "kv-cache");
-            return None;
-        }
         let Some(target) = target else {
             if preset.target.is_none() {
                 self.refuse(path, &format!("{name} has no default target"), "a target");

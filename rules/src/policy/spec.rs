@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::Guard;
 use crate::declare::Mode;
+use crate::promql;
 
 /// The most replicas that a policy may allow. Up to 2000 the overload bound of any expression fits the HPA's arithmetic.
 pub(super) const MOST_REPLICAS: u32 = 1000;
@@ -22,6 +23,8 @@ pub(super) const MOST_METRICS: u32 = 16;
 pub(super) const MOST_GPUS: u32 = 1_000_000;
 /// The compiler's own limit of one expression.
 pub(super) const MOST_BYTES: u32 = 4096;
+/// The compiler's own limit of one expression.
+pub(super) const MOST_SELECTORS: u32 = promql::Limits::AUTHOR.selectors as u32;
 /// Of either sign.
 pub(super) const MOST_PRIORITY: i32 = 1_000_000;
 pub(super) const MOST_ENTRIES: usize = 32;
@@ -270,6 +273,10 @@ pub struct QueryLimits {
         ]))
     )]
     pub max_range: Option<String>,
+    /// The most selectors of one expression, each of which is looked up; the compiler itself takes 10.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u32", range(min = 1, max = MOST_SELECTORS))]
+    pub max_selectors: Option<u32>,
     /// Metrics that no expression may read: regular expressions, each of a whole name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<NamePattern>", length(max = MOST_ENTRIES))]

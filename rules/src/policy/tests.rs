@@ -262,6 +262,16 @@ fn limits_refuse_or_lower_and_name_who_set_them() {
             "NS0362 2m is over the limit of 1m for a range (lim)",
         ),
         (
+            "limits: {query: {maxSelectors: 2}}",
+            &[("keep", "x + y * x + y < 3")],
+            "NS0362 4 selectors are over the limit of 2 (lim)",
+        ),
+        (
+            "limits: {query: {maxSelectors: 2}}",
+            &[("scale", "1..2 queue-time<1s"), ("keep", "x + x < 3")],
+            "1..2 annotation; Enforce built-in; queue-time<1 annotation; x<3 annotation",
+        ),
+        (
             "limits: {query: {maxBytes: 10}}",
             &[("keep", "sum by (pod) (x) < 3")],
             "NS0362 the entry takes 20 bytes; the limit is 10 (lim)",
@@ -309,6 +319,7 @@ fn a_policy_with_a_mistake_is_refused_whole_and_says_what_to_type() {
         ("limits: {metrics: {max: 17}}", "metrics.max 17 is not between 1 and 16", "16"),
         ("limits: {query: {maxBytes: 5000}}", "query.maxBytes 5000 is not between 1 and 4096", "4096"),
         ("limits: {query: {maxRange: 2h}}", "query.maxRange 2h is over 1h, the compiler's limit", "1h"),
+        ("limits: {query: {maxSelectors: 11}}", "query.maxSelectors 11 is not between 1 and 10", "10"),
         ("limits: {query: {maxRange: 5}}", "query.maxRange: 5 is no time such as 30m", "1h"),
         (
             "limits: {query: {denyMetrics: [\"a(\"]}}",
@@ -319,7 +330,7 @@ fn a_policy_with_a_mistake_is_refused_whole_and_says_what_to_type() {
         ("defaults: {replicas: {min: 0, max: 2}}", "min 0 is not between 1 and 1000", "1"),
         ("defaults: {replicas: {min: 1, max: 17}}", "default max 17 is over the ceiling 16", "limits.maxReplicas: 17"),
         ("defaults: {metrics: [{preset: kvcache}]}", "unknown preset kvcache", "kv-cache"),
-        ("defaults: {metrics: [{preset: rps, target: 20}]}", "rps is not supported by this version yet", "kv-cache"),
+        ("defaults: {metrics: [{preset: rps}]}", "rps has no default target", "a target"),
         (
             "defaults: {metrics: [{preset: kv-cache, target: 75}]}",
             "kv-cache: 75 is not under kv-cache's top of 1",
@@ -414,7 +425,7 @@ limits:
   maxReplicas: 16
   gpus: 64
   metrics: {max: 4, source: PresetsOnly}
-  query: {maxBytes: 1024, maxRange: 30m, denyMetrics: ["node_.*"]}
+  query: {maxBytes: 1024, maxRange: 30m, maxSelectors: 4, denyMetrics: ["node_.*"]}
   onViolation: Clamp
 "#;
 
@@ -451,14 +462,19 @@ fn fields(schema: &serde_json::Value, value: &serde_json::Value, path: &str) {
 
 #[test]
 fn the_measure_of_a_preset_is_published_whatever_the_workload() {
-    let platforms = ["{}", "requiredMatchers: {cluster: east}\n"];
+    let platforms = ["{}", "requiredMatchers: {cluster: east}\n", "labels: {pod: kubernetes_pod_name}\n"];
     for platform in platforms.map(|text| Platform::read(text).expect("a platform")) {
         let published = crate::presets::measures(&platform);
-        assert_eq!(published.len(), crate::presets::presets().iter().filter(|preset| preset.query.is_some()).count());
+        assert_eq!(published.len(), crate::presets::presets().len());
         assert!(published.windows(2).all(|pair| pair[0].name < pair[1].name));
-        let scale = "1..8 kv-cache<1% queue-depth<1000 ttft-p95<100ms";
-        let plan = compile(&nim(&[("scale", scale)]), &Policies::built_in(), &platform).plan.expect("a plan");
-        let measures: Vec<_> = plan.metrics.into_iter().map(|metric| metric.measure).collect();
+        let scales = [
+            "1..8 kv-cache<1% queue-depth<1000 queue-time<1s ttft-p95<100ms itl-p95",
+            "1..8 e2e-p95<7s gpu-util rps<9/s running<1",
+        ];
+        let plan = |scale| compile(&nim(&[("scale", scale)]), &Policies::built_in(), &platform).plan.expect("a plan");
+        let metrics = scales.into_iter().flat_map(|scale| plan(scale).metrics);
+        let mut measures: Vec<_> = metrics.map(|metric| metric.measure).collect();
+        measures.sort_by(|a, b| a.name.cmp(&b.name));
         assert_eq!(measures, published);
     }
 }

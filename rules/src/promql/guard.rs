@@ -168,11 +168,13 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                     push(Code::Ns0362, message, "a shorter string");
                 }
                 let is_regex = before(1).is_some_and(|token| matches!(token.span.of(text), "=~" | "!~"));
-                if is_regex && in_curly && limits.regexes {
-                    if let Err(refusal) = check_regex(&value) {
-                        let (code, message, help) = refused(&value, refusal);
-                        push(code, message, help);
-                    }
+                if is_regex
+                    && in_curly
+                    && limits.regexes
+                    && let Err(refusal) = check_regex(&value)
+                {
+                    let (code, message, help) = refused(&value, refusal);
+                    push(code, message, help);
                 }
                 let is_name = in_curly && before(1).is_some_and(|token| matches!(token.span.of(text), "{" | ","));
                 let is_label = !in_curly && is_quoted_label(text, tokens, at);

@@ -4,13 +4,14 @@
 //! [`node::Node`], once; `flow` says which labels leave it and refuses what cannot be right per pod; `template` prints
 //! it for the adapter.
 
-mod families;
+pub(crate) mod families;
 pub mod flow;
 pub mod functions;
 mod guard;
 mod lower;
 pub mod node;
 mod normalise;
+pub mod reach;
 mod regex;
 pub mod scope;
 mod string;
@@ -69,17 +70,14 @@ impl Limits {
         points: 240,
     };
 
-    /// For the built-in metrics: one expression names the series of every server.
-    pub const PRESET: Self = Self { bytes: 8 * 1024, tokens: 1024, nodes: 400, selectors: 30, ..Self::AUTHOR };
-
     /// For our own output, read back: the root wrap repeats an expression three times, counts pods and adds scopes.
     pub const CHECK: Self = Self {
-        bytes: 16 * Self::PRESET.bytes,
-        tokens: 16 * Self::PRESET.tokens,
+        bytes: 16 * Self::AUTHOR.bytes,
+        tokens: 16 * Self::AUTHOR.tokens,
         nesting: Self::AUTHOR.nesting + 16,
         // A family with labels of its own gets its namespace and pod by ten nodes each time.
-        nodes: 3 * (Self::PRESET.nodes + 10 * Self::PRESET.selectors) + 32,
-        selectors: 3 * Self::PRESET.selectors + 1,
+        nodes: 3 * (Self::AUTHOR.nodes + 10 * Self::AUTHOR.selectors) + 32,
+        selectors: 3 * Self::AUTHOR.selectors + 1,
         subqueries: 3 * Self::AUTHOR.subqueries,
         labels_per_list: Self::AUTHOR.labels_per_list + 2,
         matchers_per_selector: 2 * Self::AUTHOR.matchers_per_selector + 2,

@@ -63,7 +63,10 @@ impl Rewrite for Normalise<'_> {
 
     /// An instant vector has no order.
     fn call(&self, function: &'static Function, mut args: Vec<Node>, span: Span) -> Node {
-        if function.effect == Effect::Sort && args.len() == 1 {
+        let [arg] = &mut args[..] else { return Node::new(NodeKind::Call { function, args }, span) };
+        // A selector under `timestamp` is asked for the time of its sample; as a sorted vector it is not.
+        let of_selector = matches!(arg.kind, NodeKind::Selector(_));
+        if function.effect == Effect::Sort && !of_selector {
             return args.swap_remove(0);
         }
         Node::new(NodeKind::Call { function, args }, span)

@@ -36,7 +36,7 @@ impl Walk<'_> {
             Effect::OverRange(over) => self.over_range_of(name, over, args, data.map(|(arg, _)| arg), &mut flow),
             Effect::Quantile | Effect::Fraction => self.buckets(function, args, &mut flow, span),
             Effect::Sort => {
-                let message = format!("{name}() orders what has no order here, and was removed");
+                let message = format!("{name}() orders what has no order here");
                 self.push(Code::Ns0376, span, message, None);
             }
             Effect::Vector => {

@@ -124,7 +124,8 @@ impl Walk<'_> {
             NodeKind::Range { selector, .. } => self.selector(selector, node.span),
             NodeKind::Subquery { inner, shift, .. } => {
                 self.shift(*shift, node.span);
-                self.flow(inner)
+                // A function over it may make a rate of a counter's values.
+                self.presence(inner)
             }
             NodeKind::Negate(inner) => self.flow(inner),
             NodeKind::Binary(binary) => self.binary(binary),
