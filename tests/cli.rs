@@ -330,7 +330,26 @@ fn explain_refuses_with_the_same_shape() {
     assert_eq!(run.out, expected);
     let object = nimscale(&["explain", "--expr", "x", "--kind", "Object", "-o", "json"], "");
     assert_eq!(object.code, 1);
-    assert!(object.out.contains("NS0363"), "{}", object.out);
+    assert!(object.out.contains("NS0321"), "a value per pod is several for the workload: {}", object.out);
+    let pods = nimscale(&["explain", "--expr", "sum(x)", "--kind", "Pods", "-o", "json"], "");
+    assert_eq!(pods.code, 1);
+    assert!(pods.out.contains("NS0320") && pods.out.contains("drops pod"), "{}", pods.out);
+}
+
+#[test]
+fn explain_tells_a_value_for_the_workload_and_a_shared_side_apart() {
+    let object = nimscale(&["explain", "--expr", "max(x)", "-o", "json", "--workload", "StatefulSet"], "");
+    assert_eq!(object.code, 0, "{}", object.out);
+    for part in [
+        "\"kind\":\"Object\"",
+        "\"side\":\"workload\"",
+        "\"statefulset\":{\"group\":\"apps\",\"resource\":\"statefulset\"}",
+        "%s-[0-9]+",
+    ] {
+        assert!(object.out.contains(part), "{part}: {}", object.out);
+    }
+    let shared = nimscale(&["explain", "--expr", "x / on () group_left () sum(y)"], "");
+    assert!(shared.out.contains("broadcast y: the whole namespace"), "{}", shared.out);
 }
 
 #[test]
