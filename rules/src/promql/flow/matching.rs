@@ -271,7 +271,13 @@ impl Walk<'_> {
             Matching::Ignoring(list) => !list.contains(label),
         };
         // On a spine the namespace is put beside every group.
-        let beside = self.beside(lhs.pod).filter(|_| lhs.pod == rhs.pod);
+        let spine = match (lhs.pod, rhs.pod) {
+            (PodAsWritten::Yes, PodAsWritten::Yes) => true,
+            // Beside a shared side it is ignored, unless the author matches on it.
+            (PodAsWritten::Yes, _) | (_, PodAsWritten::Yes) => !matches!(binary.matching, Matching::On(_)),
+            (PodAsWritten::No | PodAsWritten::Any, PodAsWritten::No | PodAsWritten::Any) => false,
+        };
+        let beside = spine.then_some(self.platform.labels.namespace.as_str());
         let labels = lhs.labels.known().chain(rhs.labels.known()).map(|(label, _)| label);
         let apart = labels.filter(|label| in_key(label) && Some(*label) != beside).find_map(|label| {
             let (left, right) = (lhs.labels.fact(label), rhs.labels.fact(label));
