@@ -16,14 +16,18 @@ mod regexes;
 mod servers;
 #[path = "parser/tree.rs"]
 mod tree;
+#[path = "parser/words.rs"]
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{env, fs, thread};
 
+use nimscale_rules::platform::Dialect;
 use nimscale_rules::promql::node::{Binary, Cardinality, Matching, Node, NodeKind};
 use nimscale_rules::promql::template::plain;
 use nimscale_rules::promql::{Limits, NamePattern, normalise, read};
+use serde_json::Value;
 
 use random::Random;
 use servers::{NOW, Servers, worth};
@@ -35,6 +39,8 @@ const SPOILT: usize = 2;
 /// Servers and clients share the machine; more clients than this do not make it faster.
 const CLIENTS: usize = 2;
 const SHOWN_FAILURES: usize = 20;
+/// Of a text whose value differs.
+const RETRIES: usize = 32;
 /// What a query may fail of though it is right: this database has series that do not match one to one.
 const OF_THE_DATA: &[&str] = &[
     "found duplicate series",
@@ -47,8 +53,6 @@ const OF_THE_DATA: &[&str] = &[
     // The parameter of `topk`, which is a value, too.
     "overflows int64",
     "Parameter value is NaN",
-    // 2.42, of a string in brackets, which no metric is.
-    "unexpected result in StepInvariantExpr evaluation",
 ];
 
 #[test]
@@ -137,7 +141,7 @@ fn patterns_match_alike() {
     println!("{} patterns, {accepted} let through, {matched} matches, {} failures", patterns.len(), failures.len());
     failures.iter().take(SHOWN_FAILURES).for_each(|failure| println!("  {failure}"));
     assert_eq!(failures.len(), 0);
-    assert!(accepted * 4 >= patterns.len() && matched > accepted, "the generator and the guard have drifted apart");
+    assert!(accepted * 5 >= patterns.len() && matched > accepted, "the generator and the guard have drifted apart");
 }
 
 /// How many values the pattern matches. Ours are names of metrics: to Rust `\d` is any digit of Unicode, and `\s` the
@@ -149,7 +153,7 @@ fn match_alike(pattern: &str) -> Result<usize, String> {
     let mut matched = 0;
     for (server, ours) in dialects {
         let ours = NamePattern::parse(&ours).ok_or("it is refused in a group")?;
-        let query = format!("v{{l=~{}}}", serde_json::Value::from(pattern));
+        let query = format!("v{{l=~{}}}", Value::from(pattern));
         let theirs = server.query(&query, NOW).map_err(|error| format!("it is refused: {error}"))?;
         assert!(theirs.iter().all(|sample| sample.value == 1.0), "{query}");
         let theirs: BTreeSet<String> = theirs.into_iter().filter_map(|mut sample| sample.labels.remove("l")).collect();
@@ -219,26 +223,19 @@ impl Count {
 
 /// Whether the text has a value, or how readings of it differ.
 fn compare(text: &str, node: &Node) -> Result<bool, String> {
-    let servers = Servers::shared();
     let (printed, normal) = (plain(node), plain(&normalise(node, None)));
-    let refuses = |version: &'static str| move |error: String| format!("{version} refuses: {error}");
-    let tree = servers.tree(text).map_err(refuses("3.x"))?;
-    let same = |other: &str, of: &str| match servers.tree(other) {
-        Ok(other) if other == tree => Ok(()),
-        Ok(other) => Err(format!("{of}: {other} instead of {tree}")),
-        Err(error) => Err(format!("{of} is refused: {error}")),
-    };
-    same(&printed, &format!("printed as {printed:?}"))?;
     let odd = Odd::of(node);
-    for text in [text, &printed] {
-        // 2.42 shows no tree; its formatter keeps every bracket, so 3.x sees by it what 2.42 has read.
-        let formatted = servers.formatted(text).map_err(refuses("2.42"))?;
-        if !odd.misprinted {
-            same(&formatted, &format!("{text:?} is {formatted:?} to 2.42"))?;
-        }
+    if odd.is_known_to_v3 {
+        read_alike(text, &printed, &odd)?;
+    }
+    // No metric is one of these, and 2.42 fails on them in brackets.
+    if matches!(node.kind, NodeKind::String(_) | NodeKind::Range { .. } | NodeKind::Subquery { .. }) {
+        return Ok(false);
     }
     let mut valued = false;
-    for (version, server) in [("2.42", &servers.debian), ("3.x", &servers.v3)] {
+    let servers = Servers::shared();
+    let dialects = [("2.42", &servers.debian, odd.is_known_to_2_42), ("3.x", &servers.v3, odd.is_known_to_v3)];
+    for (version, server, _) in dialects.into_iter().filter(|(_, _, is_known)| *is_known) {
         let wanted = worth(server, text);
         if let Err(error) = &wanted
             && !OF_THE_DATA.iter().any(|words| error.contains(words))
@@ -248,12 +245,9 @@ fn compare(text: &str, node: &Node) -> Result<bool, String> {
         let others = if odd.ordered { &[&printed][..] } else { &[&printed, &normal] };
         for other in others.iter().copied() {
             let found = if other == text { wanted.clone() } else { worth(server, other) };
-            let alike = match (&wanted, &found) {
-                (Ok(wanted), Ok(found)) => wanted == found,
-                (Err(_), Err(_)) => true,
-                (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
-            };
-            if !alike {
+            // Of equal values `topk` takes any.
+            let alike = |wanted: &Result<Value, String>| wanted == &found || (wanted.is_err() && found.is_err());
+            if !alike(&wanted) && !(0..RETRIES).any(|_| alike(&worth(server, text))) {
                 return Err(format!("{version} says {found:?} of {other:?} and {wanted:?} of the text"));
             }
         }
@@ -262,9 +256,32 @@ fn compare(text: &str, node: &Node) -> Result<bool, String> {
     Ok(valued)
 }
 
+/// Whether both versions read the text and our print of it as one tree.
+fn read_alike(text: &str, printed: &str, odd: &Odd) -> Result<(), String> {
+    let servers = Servers::shared();
+    let refuses = |version: &'static str| move |error: String| format!("{version} refuses: {error}");
+    let tree = servers.tree(text).map_err(refuses("3.x"))?;
+    let same = |other: &str, of: &str| match servers.tree(other) {
+        Ok(other) if other == tree => Ok(()),
+        Ok(other) => Err(format!("{of}: {other} instead of {tree}")),
+        Err(error) => Err(format!("{of} is refused: {error}")),
+    };
+    same(printed, &format!("printed as {printed:?}"))?;
+    for text in [text, printed].into_iter().filter(|_| odd.is_known_to_2_42) {
+        // 2.42 shows no tree; its formatter keeps every bracket, so 3.x sees by it what 2.42 has read.
+        let formatted = servers.formatted(text).map_err(refuses("2.42"))?;
+        if !odd.misprinted {
+            same(&formatted, &format!("{text:?} is {formatted:?} to 2.42"))?;
+        }
+    }
+    Ok(())
+}
+
 /// What cannot be compared of a tree.
-#[derive(Default)]
 struct Odd {
+    /// Every function of it exists there.
+    is_known_to_2_42: bool,
+    is_known_to_v3: bool,
     /// 2.42 prints no `group_left` behind an empty `ignoring ()`.
     misprinted: bool,
     /// `absent` takes its labels from the matchers, one after the other: sorted, two of one label give another result.
@@ -273,12 +290,16 @@ struct Odd {
 
 impl Odd {
     fn of(node: &Node) -> Self {
-        let mut odd = Self::default();
+        let mut odd = Self { is_known_to_2_42: true, is_known_to_v3: true, misprinted: false, ordered: false };
         node.visit(&mut |node| match &node.kind {
             NodeKind::Binary(Binary { matching, cardinality, .. }) => {
                 odd.misprinted |= *matching == Matching::Default && *cardinality != Cardinality::OneToOne;
             }
-            NodeKind::Call { function, .. } => odd.ordered |= function.name.starts_with("absent"),
+            NodeKind::Call { function, .. } => {
+                odd.is_known_to_2_42 &= function.exists.in_dialect(Dialect::V2_42);
+                odd.is_known_to_v3 &= function.exists.in_dialect(Dialect::new(3, 16));
+                odd.ordered |= function.name.starts_with("absent");
+            }
             NodeKind::Number(_)
             | NodeKind::String(_)
             | NodeKind::Selector(_)

@@ -8,10 +8,10 @@ use std::thread;
 
 use serde_json::Value;
 
-use super::generate::METRICS;
 use super::prometheus::{Prometheus, require_tools};
 use super::regexes;
 use super::tree::canonical;
+use super::words::METRICS;
 
 /// Inside the series below, and a multiple of no step.
 pub const NOW: u64 = 1_700_003_607;

@@ -141,10 +141,9 @@ impl Source<'_> {
     }
 
     fn matrix(&mut self, depth: usize) -> NodeKind {
-        if self.selectors > 0 && (depth == 0 || !self.subquery || self.below(4) > 0) {
+        if depth == 0 || !self.subquery || self.below(4) > 0 {
             return NodeKind::Range { selector: self.selector(), range: self.range() };
         }
-        // One subquery, and none without a selector's place: a tree of this depth ends in few of them.
         self.subquery = false;
         let inner = self.boxed(Type::Vector, depth);
         let step = self.pick(&[None, Some(15), Some(60), Some(90)]).map(Duration::from_secs);

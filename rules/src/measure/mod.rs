@@ -234,7 +234,8 @@ fn prove(node: &Node, root: &root::Root, question: &Question<'_>, platform: &Pla
     let own = question.namespace.map(|namespace| (platform, namespace));
     let on_idle = question.on_idle.unwrap_or_else(|| root::idle_of(node));
     let bound = question.bound.unwrap_or_else(|| default_bound(question.target));
-    let wrapped = root::wrap(normalise(node, own), root, bound, on_idle, platform);
+    // Behind the wrap: it repeats a selector of the author's.
+    let wrapped = normalise(&root::wrap(node.clone(), root, bound, on_idle, platform), own);
     let (meant, template) = match root.kind {
         MetricKind::Pods => {
             let meant = scope::spine(&wrapped, platform);

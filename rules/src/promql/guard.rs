@@ -256,6 +256,11 @@ fn number(word: &str, wants_duration: bool) -> Option<(Code, String, String)> {
             let is_finite = word.parse::<f64>().is_ok_and(f64::is_finite);
             (!is_finite).then(|| out_of_range(word))
         }
+        // Its last digit begins an exponent to some versions: `0x1e-7`, and `0x5e` alone.
+        (Literal::Hex, false) if word.ends_with(['e', 'E']) => {
+            let decimal = u64::from_str_radix(&word[2..], 16).map_or("a plain number".to_owned(), |n| n.to_string());
+            Some((Code::Ns0301, format!("{} is no number to every Prometheus", cut(word, 24)), decimal))
+        }
         (Literal::Hex, false) => (word.len() > 2 + 15).then(|| out_of_range(word)),
         (Literal::LeadingZero, false) => {
             let decimal = word.trim_start_matches('0');
@@ -321,7 +326,8 @@ fn ends_operand(text: &str, tokens: &[Token]) -> bool {
     if is(&["and", "or", "unless"]) {
         return !ends_operand(text, before);
     }
-    matches!(last.kind, TokenKind::Close(_) | TokenKind::Word | TokenKind::Number) && !is(&["atan2", "bool"])
+    matches!(last.kind, TokenKind::Close(_) | TokenKind::Word | TokenKind::Number)
+        && !is(&["atan2", "bool", "group_left", "group_right"])
 }
 
 /// `start()` and `end()` behind `@`.

@@ -21,9 +21,12 @@ use super::node::{
     NodeKind, Number, Selector, Shift,
 };
 use super::scope::Scope;
-use super::token::{Bracket, Token, TokenKind};
+use super::token::{Bracket, Literal, Token, TokenKind};
 use crate::findings::{Code, Finding, cut};
 use crate::place::Span;
+
+/// Of `@`, in seconds.
+const LAST_TIME: f64 = 253_402_300_799.0;
 
 /// Parses and lowers a guarded text.
 pub fn lower(text: &str, guarded: &Guarded, limits: &Limits) -> Result<Node, Finding> {
@@ -194,7 +197,7 @@ impl Walk<'_> {
             return Err(Finding::at(Code::Ns0362, whole, message).help("a shorter expression"));
         }
         let kind = kind(self)?;
-        Ok(Node { kind, span: Span::new(start, self.behind()) })
+        Ok(Node { kind, span: self.since(start) })
     }
 
     fn binary(&mut self, binary: &BinaryExpr, lhs: Node) -> Result<NodeKind, Finding> {
@@ -216,7 +219,11 @@ impl Walk<'_> {
             Expr::NumberLiteral(literal) => {
                 // `- - 1` is one literal to the parser.
                 while self.take_text("+") || self.take_text("-") {}
-                self.take()?;
+                let written = self.take()?.span;
+                // The guard takes some metrics called `offset` for the keyword.
+                if Literal::of(written.of(self.text)) == Literal::Duration {
+                    return Err(self.lost(written));
+                }
                 Ok(NodeKind::Number(Number(literal.val)))
             }
             Expr::StringLiteral(literal) => {
@@ -284,6 +291,7 @@ impl Walk<'_> {
                 let written = name.of(self.text);
                 let function = function(written).ok_or_else(|| experimental(written, name))?;
                 self.expect("(")?;
+                self.check_timestamp(function)?;
                 let mut args = Vec::with_capacity(call.args.len());
                 for (at, arg) in call.args.args.iter().enumerate() {
                     if at > 0 {
@@ -295,6 +303,18 @@ impl Walk<'_> {
                 Ok(NodeKind::Call { function, args })
             }
             Expr::Extension(_) => Err(self.lost(Span::new(self.here(), self.text.len()))),
+        }
+    }
+
+    /// Of a selector `timestamp` is the sample's time, of anything else the evaluation's: here alone a plus sign acts.
+    fn check_timestamp(&self, function: &Function) -> Result<(), Finding> {
+        let inner = self.tokens[self.at..].iter().find(|token| token.kind != TokenKind::Open(Bracket::Round));
+        match inner.filter(|token| function.name == "timestamp" && token.span.of(self.text) == "+") {
+            Some(sign) => {
+                let message = "timestamp() of a signed metric is the time of the evaluation";
+                Err(Finding::at(Code::Ns0301, sign.span, message).help("no sign"))
+            }
+            None => Ok(()),
         }
     }
 
@@ -316,7 +336,7 @@ impl Walk<'_> {
                 self.take_text(",");
             }
         }
-        let span = Span::new(start, self.behind());
+        let span = self.since(start);
         if written.next().is_some() || !selector.matchers.or_matchers.is_empty() {
             return Err(self.lost(span));
         }
@@ -370,7 +390,7 @@ impl Walk<'_> {
                 break;
             }
         }
-        let span = Span::new(start, self.behind().max(start));
+        let span = self.since(start);
         let ms = |duration: &Duration| i64::try_from(duration.as_millis()).map_err(|_| self.lost(span));
         let offset_ms = match offset {
             None => 0,
@@ -381,10 +401,18 @@ impl Walk<'_> {
             None => None,
             Some(AtModifier::Start) => Some(At::Start),
             Some(AtModifier::End) => Some(At::End),
-            Some(AtModifier::At(time)) => Some(At::Fixed(match time.duration_since(UNIX_EPOCH) {
-                Ok(since) => since.as_secs_f64(),
-                Err(before) => -before.duration().as_secs_f64(),
-            })),
+            Some(AtModifier::At(time)) => {
+                let seconds = match time.duration_since(UNIX_EPOCH) {
+                    Ok(since) => since.as_secs_f64(),
+                    Err(before) => -before.duration().as_secs_f64(),
+                };
+                // Prometheus has a bound, and beyond it promql-parser takes any time for the last one.
+                if seconds.abs() > LAST_TIME {
+                    let message = "the time behind @ is past the year 9999";
+                    return Err(Finding::at(Code::Ns0301, span, message).help("@ end()"));
+                }
+                Some(At::Fixed(seconds))
+            }
         };
         Ok(Shift { offset_ms, at })
     }
@@ -466,6 +494,11 @@ impl Walk<'_> {
     /// Where the last token ended.
     fn behind(&self) -> usize {
         self.at.checked_sub(1).map_or(0, |at| self.tokens[at].span.end)
+    }
+
+    /// What was taken from `start` on; nothing, where tree and tokens disagree.
+    fn since(&self, start: usize) -> Span {
+        Span::new(start, self.behind().max(start))
     }
 
     /// Tree and tokens disagree: the text is read otherwise than it looks, so it is refused.

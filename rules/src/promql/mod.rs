@@ -157,6 +157,9 @@ mod tests {
         "label_replace(sum(a) by (pod), \"l\", \"$1\", \"m\", \"(.*)\")",
         "label_join(a * on (pod) group_left (m) b, \"l\", \"-\", \"m\")",
         "and offset 5m and and offset 5m",
+        "x == on (l) group_left offset - 2",
+        "a # it ends here\r+ b",
+        "NaN ^ x",
     ];
 
     fn tree(text: &str) -> Node {
@@ -259,6 +262,13 @@ mod tests {
             ("label_replace(x, \"a\", \"$1\", \"b\", \"(\")".into(), "NS0301"),
             ("label_join(x, \"a\", \"-\", \"b\", \"1\")".into(), "NS0301"),
             ("{__name__=\"smoothed\"}".into(), "NS0342"),
+            ("x == on (l) group_left offset - 2m".into(), "NS0360"),
+            ("x == on (l) offset - 2m".into(), "NS0301"),
+            ("0x1e-7 * x".into(), "NS0301"),
+            ("x + 0x5E".into(), "NS0301"),
+            ("x @ 1e18".into(), "NS0301"),
+            ("timestamp((+x))".into(), "NS0301"),
+            ("x * # c\r{a=~\"b\"}".into(), "NS0342"),
         ];
         for (text, code) in cases {
             let findings = read(&text, &Limits::AUTHOR).err().unwrap_or_default();

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::node::{At, Binary, BinaryOp, Cardinality, Grouping, LabelList, Matching, Node, NodeKind, Selector, Shift};
+use super::node::{
+    At, Binary, BinaryOp, Cardinality, Grouping, LabelList, Matching, Node, NodeKind, Number, Selector, Shift,
+};
 use super::scope::{Request, Scope, label_of, pod_suffix};
 use super::string::{go_quote, quote};
 use crate::platform::Platform;
@@ -212,7 +214,8 @@ impl Printer<'_> {
 
     fn binary(&mut self, binary: &Binary) {
         // A sign binds looser than a power: -1 ^ 2 is -(1 ^ 2).
-        let negative = matches!(binary.lhs.kind, NodeKind::Number(base) if base.0.is_sign_negative());
+        let negative =
+            matches!(binary.lhs.kind, NodeKind::Number(Number(base)) if base.is_sign_negative() && !base.is_nan());
         if negative && binary.op == BinaryOp::Pow {
             self.text("(");
             self.node(&binary.lhs);

@@ -35,7 +35,7 @@ pub enum TokenKind {
     Arithmetic,
     /// `= =~ !~`, and a lone `!`.
     Matching,
-    /// `#` up to the end of the line.
+    /// `#` up to the end of the line, which a carriage return is too.
     Comment,
     /// Any other character.
     Other,
@@ -163,7 +163,7 @@ impl Scanner<'_> {
         self.at += 1;
         let kind = match first {
             b'#' => {
-                self.take_while(|b| b != b'\n');
+                self.take_while(|b| !matches!(b, b'\n' | b'\r'));
                 TokenKind::Comment
             }
             b'"' | b'\'' | b'`' => self.string(first),
