@@ -28,9 +28,12 @@ impl Walk<'_> {
         // The argument that carries the series: functions of PromQL have at most one.
         let data = args.iter().zip(&flows).find(|(_, flow)| flow.pod != PodAsWritten::Any);
         let mut flow = data.map_or_else(Flow::constant, |(_, flow)| flow.clone());
+        let mut parameters = args.iter().zip(&flows).filter(|(_, flow)| flow.pod == PodAsWritten::Any);
+        flow.separable &= !parameters.any(|(arg, _)| self.grows(arg));
         match function.effect {
             Effect::Constant | Effect::Scalar => {}
-            Effect::Pointwise => flow.additive = false,
+            // What a sum of histograms holds is the sum of what they hold.
+            Effect::Pointwise => flow.additive &= matches!(name, "histogram_count" | "histogram_sum"),
             Effect::Date if args.is_empty() => return Flow::without_labels("a date of the evaluation time", span),
             Effect::Date => flow.additive = false,
             Effect::OverRange(over) => self.over_range_of(name, over, args, data.map(|(arg, _)| arg), &mut flow),

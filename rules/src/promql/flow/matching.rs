@@ -26,9 +26,11 @@ impl Walk<'_> {
         let filters = binary.op.is_comparison() && !binary.returns_bool;
         let mut flow = match (lhs.pod, rhs.pod) {
             (PodAsWritten::Any, PodAsWritten::Any) => Flow::constant(),
-            (PodAsWritten::Any, PodAsWritten::Yes | PodAsWritten::No) => with_number(binary.op == BinaryOp::Mul, rhs),
+            (PodAsWritten::Any, PodAsWritten::Yes | PodAsWritten::No) => {
+                self.with_number(binary.op == BinaryOp::Mul, rhs, &binary.lhs)
+            }
             (PodAsWritten::Yes | PodAsWritten::No, PodAsWritten::Any) => {
-                with_number(matches!(binary.op, BinaryOp::Mul | BinaryOp::Div), lhs)
+                self.with_number(matches!(binary.op, BinaryOp::Mul | BinaryOp::Div), lhs, &binary.rhs)
             }
             (PodAsWritten::Yes | PodAsWritten::No, PodAsWritten::Yes | PodAsWritten::No) => {
                 self.vectors(binary, &lhs, &rhs)
@@ -105,8 +107,9 @@ impl Walk<'_> {
         }
         let one_is_right = matches!(binary.cardinality, Cardinality::Left(_));
         let scales = binary.op == BinaryOp::Mul || (binary.op == BinaryOp::Div && one_is_right);
-        flow.additive = many.additive && scales && !key_has_pod;
-        flow.separable = many.separable && (!key_has_pod || (lhs.separable && rhs.separable));
+        let shares = !key_has_pod && self.grows(if one_is_right { &binary.rhs } else { &binary.lhs });
+        flow.additive = many.additive && scales && !key_has_pod && !shares;
+        flow.separable = many.separable && !shares && (!key_has_pod || (lhs.separable && rhs.separable));
         // Every pod finds its partner or none does, where the key is empty.
         let everywhere = matches!(&binary.matching, Matching::On(list) if list.labels.is_empty());
         flow.partial = many.partial.or((!key_has_pod && !everywhere).then_some(binary.op_span));
@@ -198,6 +201,12 @@ impl Walk<'_> {
         };
         flow.unique |= self.is_unique(&flow, &binary.lhs);
         flow
+    }
+
+    /// A number beside a vector: each sample is treated by itself. One that grows with the pods makes a level of a total.
+    fn with_number(&self, scales: bool, vector: Flow, number: &Node) -> Flow {
+        let grows = self.grows(number);
+        Flow { additive: vector.additive && scales && !grows, separable: vector.separable && !grows, ..vector }
     }
 
     /// `vector(k)` beside a per-pod side: it has no pod label, so it stands in for nothing.
@@ -305,11 +314,6 @@ impl Walk<'_> {
 
 fn is_vector(node: &Node) -> bool {
     matches!(&node.kind, NodeKind::Call { function, .. } if function.effect == Effect::Vector)
-}
-
-/// A number beside a vector: each sample is treated by itself.
-fn with_number(scales: bool, vector: Flow) -> Flow {
-    Flow { additive: vector.additive && scales, ..vector }
 }
 
 /// A divisor that is a number, or kept away from zero.

@@ -202,12 +202,17 @@ impl Walk<'_> {
             | Aggregator::Limitk
             | Aggregator::LimitRatio => false,
         };
-        flow.separable &= keeps_pod;
+        flow.separable &= keeps_pod && !aggregate.param.as_deref().is_some_and(|param| self.grows(param));
         self.group(aggregate, &mut flow, keeps_pod, span);
         if aggregate.op == Aggregator::CountValues {
             self.count_values(aggregate, &mut flow, span);
         }
         flow
+    }
+
+    /// True for what reads series of pods: whatever all pods share of it changes with their number.
+    fn grows(&self, node: &Node) -> bool {
+        node.selectors().iter().any(|selector| !self.platform.families.contains_key(&selector.name))
     }
 
     /// What an aggregation leaves of the labels, and so of the samples.
@@ -253,7 +258,7 @@ impl Walk<'_> {
             let help = format!("max by ({}) (…)", self.platform.labels.pod);
             self.pods_only.push(Finding::at(Code::Ns0324, span, message).help(help));
         }
-        flow.separable &= keeps_pod;
+        flow.separable &= keeps_pod && !aggregate.param.as_deref().is_some_and(|param| self.grows(param));
         Flow { completion: None, additive: false, unique: false, ..flow }
     }
 
