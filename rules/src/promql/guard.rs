@@ -5,7 +5,7 @@
 //! shallow, and means to the parser what it looks like.
 
 use super::lower::experimental;
-use super::node::{Aggregate, Aggregator, Cardinality, Matching, Node, NodeKind, Selector};
+use super::node::{Aggregate, Aggregator, Cardinality, Matching, Node, NodeKind, Number, Selector};
 use super::regex::{Refusal, check as check_regex, check_pattern};
 use super::string::{quote, unquote};
 use super::template::duration;
@@ -297,9 +297,14 @@ fn plain_number(word: &str) -> String {
 
 /// A string in a label list, `by ("a.b")`: behind `(` or `,`, with such a clause's keyword in front of the bracket.
 fn is_quoted_label(text: &str, tokens: &[Token], at: usize) -> bool {
-    // The bracket around the string: those that are closed before it do not count.
+    let words = ["by", "without", "on", "ignoring", "group_left", "group_right"];
+    before_bracket(&tokens[..at]).is_some_and(|keyword| words.iter().any(|word| keyword.is_word(text, word)))
+}
+
+/// What stands in front of the bracket around the place behind these tokens: brackets that are closed before do not count.
+fn before_bracket(tokens: &[Token]) -> Option<Token> {
     let mut closed = 0_usize;
-    let open = tokens[..at].iter().rposition(|token| {
+    let open = tokens.iter().rposition(|token| {
         let opens = matches!(token.kind, TokenKind::Open(_));
         if opens && closed == 0 {
             return true;
@@ -308,10 +313,7 @@ fn is_quoted_label(text: &str, tokens: &[Token], at: usize) -> bool {
         closed -= usize::from(opens);
         false
     });
-    let keyword = open.and_then(|open| open.checked_sub(1)).map(|at| tokens[at]);
-    keyword.is_some_and(|keyword| {
-        ["by", "without", "on", "ignoring", "group_left", "group_right"].iter().any(|word| keyword.is_word(text, word))
-    })
+    Some(tokens[open?.checked_sub(1)?])
 }
 
 /// The keyword, which stands behind an operand; a metric may have the same name.
@@ -325,6 +327,11 @@ fn ends_operand(text: &str, tokens: &[Token]) -> bool {
     let is = |words: &[&str]| words.iter().any(|word| last.is_word(text, word));
     if is(&["and", "or", "unless"]) {
         return !ends_operand(text, before);
+    }
+    // A list of labels belongs to the operator: `a * on (l) unless` ends with a metric.
+    if last.kind == TokenKind::Close(Bracket::Round) {
+        let words = ["on", "ignoring", "group_left", "group_right"];
+        return !before_bracket(before).is_some_and(|keyword| words.iter().any(|word| keyword.is_word(text, word)));
     }
     matches!(last.kind, TokenKind::Close(_) | TokenKind::Word | TokenKind::Number)
         && !is(&["atan2", "bool", "group_left", "group_right"])
@@ -359,7 +366,7 @@ pub fn check(node: &Node, limits: &Limits) -> Result<(), Vec<Finding>> {
             subqueries.push(node.span);
         }
         own_limits(node, limits, &mut findings);
-        strings(node, limits, &mut findings);
+        arguments(node, limits, &mut findings);
     });
     let selectors = node.selectors();
     if let Some(over) = selectors.get(limits.selectors) {
@@ -373,8 +380,9 @@ pub fn check(node: &Node, limits: &Limits) -> Result<(), Vec<Finding>> {
     if findings.is_empty() { Ok(()) } else { Err(findings) }
 }
 
-/// Strings that Prometheus reads when it answers, not before: names of labels, and the pattern of `label_replace`.
-fn strings(node: &Node, limits: &Limits, findings: &mut Vec<Finding>) {
+/// Arguments that Prometheus reads when it answers, not before: names of labels, the pattern of `label_replace`, and the
+/// factors of `holt_winters`.
+fn arguments(node: &Node, limits: &Limits, findings: &mut Vec<Finding>) {
     let (names, pattern): (Vec<&Node>, Option<&Node>) = match &node.kind {
         NodeKind::Aggregate(Aggregate { op: Aggregator::CountValues, param, .. }) => {
             (param.as_deref().into_iter().collect(), None)
@@ -384,6 +392,15 @@ fn strings(node: &Node, limits: &Limits, findings: &mut Vec<Finding>) {
         }
         NodeKind::Call { function, args } if function.name == "label_join" => {
             (args.iter().enumerate().filter(|(at, _)| *at == 1 || *at > 2).map(|(_, arg)| arg).collect(), None)
+        }
+        NodeKind::Call { function, args } if function.name == "holt_winters" => {
+            let is_factor =
+                |arg: &&Node| matches!(arg.kind, NodeKind::Number(Number(factor)) if 0.0 < factor && factor < 1.0);
+            for arg in args.iter().skip(1).filter(|arg| !is_factor(arg)) {
+                let message = "a factor of holt_winters is a number between 0 and 1";
+                findings.push(Finding::at(Code::Ns0301, arg.span, message).help("0.5"));
+            }
+            return;
         }
         NodeKind::Number(_)
         | NodeKind::String(_)

@@ -158,6 +158,9 @@ mod tests {
         "label_join(a * on (pod) group_left (m) b, \"l\", \"-\", \"m\")",
         "and offset 5m and and offset 5m",
         "x == on (l) group_left offset - 2",
+        "x unless ignoring (l) unless offset 5m",
+        "sum(x) by (l) unless y",
+        "holt_winters(x[5m], 0.5, 1e-7)",
         "a # it ends here\r+ b",
         "NaN ^ x",
     ];
@@ -263,12 +266,14 @@ mod tests {
             ("label_join(x, \"a\", \"-\", \"b\", \"1\")".into(), "NS0301"),
             ("{__name__=\"smoothed\"}".into(), "NS0342"),
             ("x == on (l) group_left offset - 2m".into(), "NS0360"),
-            ("x == on (l) offset - 2m".into(), "NS0301"),
+            ("x == on (l) offset - 2m".into(), "NS0360"),
             ("0x1e-7 * x".into(), "NS0301"),
             ("x + 0x5E".into(), "NS0301"),
             ("x @ 1e18".into(), "NS0301"),
             ("timestamp((+x))".into(), "NS0301"),
             ("x * # c\r{a=~\"b\"}".into(), "NS0342"),
+            ("holt_winters(x[5m], 1, 0.5)".into(), "NS0301"),
+            ("holt_winters(x[5m], 0.5, time())".into(), "NS0301"),
         ];
         for (text, code) in cases {
             let findings = read(&text, &Limits::AUTHOR).err().unwrap_or_default();
