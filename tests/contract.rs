@@ -24,7 +24,6 @@ mod prometheus;
 mod random;
 
 use std::collections::BTreeMap;
-use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
@@ -33,7 +32,7 @@ use data::TIMES;
 use generate::Expression;
 use mutants::MUTANTS;
 use oracle::{Claim, Root, Tally, World};
-use random::Random;
+use random::{Random, variable};
 
 const EXPRESSIONS: u64 = 300;
 const SEED: u64 = 20_240_229;
@@ -239,9 +238,4 @@ fn accepted(text: &str, idle: Idle) -> String {
         Compiled::Pods(template) => template,
         other @ (Compiled::Other(_) | Compiled::Refused(_)) => panic!("{text}: {other:?}"),
     }
-}
-
-fn variable(name: &str, default: u64) -> u64 {
-    let Ok(value) = env::var(name) else { return default };
-    value.parse().unwrap_or_else(|_| panic!("{name}={value} is not a number"))
 }

@@ -29,7 +29,7 @@ use nimscale_rules::promql::template::plain;
 use nimscale_rules::promql::{Limits, NamePattern, normalise, read};
 use serde_json::Value;
 
-use random::Random;
+use random::{Random, variable};
 use servers::{NOW, Servers, worth};
 
 const TEXTS: u64 = 300;
@@ -321,12 +321,4 @@ fn listed() -> Vec<String> {
         text.extend(more.lines().filter(|line| read(line, &Limits::AUTHOR).is_ok()).flat_map(|line| [line, "\n"]));
     }
     text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
-}
-
-fn variable(name: &str, default: u64) -> u64 {
-    match env::var(name) {
-        Err(env::VarError::NotPresent) => default,
-        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value:?}")),
-        Err(error @ env::VarError::NotUnicode(_)) => panic!("{name}: {error}"),
-    }
 }

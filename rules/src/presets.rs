@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::measure::{Measure, Question, Writer, measure};
 use crate::platform::Platform;
 use crate::promql::families::family;
-use crate::promql::node::{Grouping, LabelList, Matching, Node, Rewrite, Selector};
+use crate::promql::node::{LabelList, Node, Rewrite};
 use crate::quantity::Milli;
 use crate::yaml::{self, ParseError};
 
@@ -95,31 +95,10 @@ impl Preset {
 pub(crate) fn in_names_of(platform: &Platform, node: &Node) -> Node {
     struct Rename<'a>(&'a str);
 
-    impl Rename<'_> {
+    impl Rewrite for Rename<'_> {
         fn list(&self, list: &LabelList) -> LabelList {
             let name = |label: &String| if label == POD { self.0.to_owned() } else { label.clone() };
             LabelList { labels: list.labels.iter().map(name).collect(), ..list.clone() }
-        }
-    }
-
-    impl Rewrite for Rename<'_> {
-        fn selector(&self, selector: &Selector) -> Selector {
-            selector.clone()
-        }
-
-        fn grouping(&self, grouping: &Grouping) -> Grouping {
-            match grouping {
-                Grouping::By(list) => Grouping::By(self.list(list)),
-                Grouping::Without(list) => Grouping::Without(self.list(list)),
-            }
-        }
-
-        fn matching(&self, matching: &Matching) -> Matching {
-            match matching {
-                Matching::Default => Matching::Default,
-                Matching::On(list) => Matching::On(self.list(list)),
-                Matching::Ignoring(list) => Matching::Ignoring(self.list(list)),
-            }
         }
     }
 

@@ -5,13 +5,15 @@ use std::io::Read;
 use anyhow::Context;
 use nimscale_rules::emit::adapter::{Rule, rule};
 use nimscale_rules::findings::{Finding, LineIndex, line};
-use nimscale_rules::measure::{Cost, Measure, Measured, MetricKind, Question, Reading, measure};
+use nimscale_rules::measure::{Cost, Measure, Measured, MetricKind, Question, Reading, confined, measure};
 use nimscale_rules::place::{Place, Span};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::presets::OnIdle;
 use nimscale_rules::promql::flow::{Completion, Flow, Presence};
+use nimscale_rules::promql::node::Node;
 use nimscale_rules::promql::scope::Scope;
 use nimscale_rules::promql::template::duration;
+use nimscale_rules::promql::{Limits, read};
 use nimscale_rules::quantity::Milli;
 use serde::Serialize;
 
@@ -108,7 +110,7 @@ impl<'a> Answer<'a> {
             template: measure.template.to_string(),
             series_query: &platform.anchor,
             rule: rule(measure, platform),
-            selectors: measured.selectors.iter().map(|(span, scope)| SelectorOf::of(text, *span, scope)).collect(),
+            selectors: SelectorOf::all(text, measure, platform),
         });
         Self {
             verdict: if accepted.is_some() { "accepted" } else { "refused" },
@@ -131,9 +133,20 @@ impl<'a> Diagnostic<'a> {
 }
 
 impl<'a> SelectorOf<'a> {
-    fn of(text: &'a str, span: Span, scope: &Scope) -> Self {
-        Self { text: span.of(text), span: [span.start, span.end], side: scope.side().as_str() }
+    fn all(text: &'a str, measure: &Measure, platform: &Platform) -> Vec<Self> {
+        let confined = tree(text).map(|node| confined(&node, measure.kind, platform)).unwrap_or_default();
+        let of = |(span, scope): (Span, Scope)| Self {
+            text: span.of(text),
+            span: [span.start, span.end],
+            side: scope.side().as_str(),
+        };
+        confined.into_iter().map(of).collect()
     }
+}
+
+/// The tree of a text that was accepted: the compiler keeps none.
+fn tree(text: &str) -> Option<Node> {
+    read(text, &Limits::AUTHOR).ok()
 }
 
 fn prose(text: &str, measured: &Measured, platform: &Platform) -> String {
@@ -154,8 +167,9 @@ fn prose(text: &str, measured: &Measured, platform: &Platform) -> String {
             };
             say(&format!("  idle      {idle}"));
             say(&format!("  overload  +Inf reads as {}", measure.bound));
-            for (span, scope) in &measured.selectors {
-                say(&format!("  {:<9} {}: {}", scope.side().as_str(), span.of(text), reads(scope)));
+            let node = tree(text);
+            for (span, scope) in node.iter().flat_map(|node| confined(node, measure.kind, platform)) {
+                say(&format!("  {:<9} {}: {}", scope.side().as_str(), span.of(text), reads(&scope)));
             }
             if let Some(completion) = measured.completion {
                 let name = match completion {
@@ -164,9 +178,10 @@ fn prose(text: &str, measured: &Measured, platform: &Platform) -> String {
                 };
                 say(&format!("  completed with {name} by ({}): a pod may have several series", platform.labels.pod));
             }
-            let Cost { selectors, range } = measured.cost;
-            let selectors = if selectors == 1 { "1 selector".to_owned() } else { format!("{selectors} selectors") };
-            say(&format!("  cost      {selectors}, the widest range {}", duration(range)));
+            if let Some(Cost { selectors, range }) = node.as_ref().map(Cost::of) {
+                let selectors = if selectors == 1 { "1 selector".to_owned() } else { format!("{selectors} selectors") };
+                say(&format!("  cost      {selectors}, the widest range {}", duration(range)));
+            }
         }
         None => say("refused"),
     }

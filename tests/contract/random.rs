@@ -1,5 +1,7 @@
 //! Numbers that are random enough for test data and the same on every machine (SplitMix64).
 
+use std::env;
+
 pub struct Random(u64);
 
 impl Random {
@@ -27,5 +29,14 @@ impl Random {
 
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
+    }
+}
+
+/// A number that the environment may set, such as a seed.
+pub fn variable(name: &str, default: u64) -> u64 {
+    match env::var(name) {
+        Err(env::VarError::NotPresent) => default,
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {value:?}")),
+        Err(error @ env::VarError::NotUnicode(_)) => panic!("{name}: {error}"),
     }
 }

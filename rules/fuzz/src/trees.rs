@@ -171,30 +171,9 @@ impl Source<'_> {
     }
 
     fn binary(&mut self, lhs: Type, rhs: Type, depth: usize) -> NodeKind {
-        use BinaryOp::{
-            Add, And, Atan2, Div, Equal, Greater, GreaterOrEqual, Less, LessOrEqual, Mod, Mul, NotEqual, Or, Pow, Sub,
-            Unless,
-        };
-        let of_numbers = [
-            Add,
-            Sub,
-            Mul,
-            Div,
-            Mod,
-            Pow,
-            Atan2,
-            Equal,
-            NotEqual,
-            Less,
-            LessOrEqual,
-            Greater,
-            GreaterOrEqual,
-            And,
-            Or,
-            Unless,
-        ];
         let of_vectors = (lhs, rhs) == (Type::Vector, Type::Vector);
-        let op = self.pick(if of_vectors { &of_numbers } else { &of_numbers[..13] });
+        let ops: Vec<BinaryOp> = BinaryOp::ALL.into_iter().filter(|op| of_vectors || !op.is_set()).collect();
+        let op = self.pick(&ops);
         let of_scalars = (lhs, rhs) == (Type::Scalar, Type::Scalar);
         let returns_bool = op.is_comparison() && (of_scalars || self.below(2) == 1);
         let (mut matching, mut cardinality) = (Matching::Default, Cardinality::OneToOne);

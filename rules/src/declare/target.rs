@@ -3,7 +3,7 @@
 use crate::findings::{Code, Finding, cut};
 use crate::place::Span;
 use crate::presets::{Preset, Unit};
-use crate::promql::families::{Stand, stand};
+use crate::promql::families::{Stand, stand, usable};
 use crate::promql::token::Literal;
 use crate::quantity::{Milli, NotMilli};
 
@@ -180,8 +180,8 @@ impl<'a> Slip<'a> {
                 (format!("{target} s is not under the top bucket edge {highest}: the HPA never scales up"), below)
             }
             Stand::Between(below, above) => {
-                let nearest = if edges.last() == Some(&above) { below } else { above };
-                (format!("{target} s lies between the bucket edges {} and {}", edge(below), edge(above)), nearest)
+                let meant = usable(edges, below, above);
+                (format!("{target} s lies between the bucket edges {} and {}", edge(below), edge(above)), meant)
             }
             Stand::Under(lowest) => (format!("{target} s lies under the lowest bucket edge {}", edge(lowest)), lowest),
         };

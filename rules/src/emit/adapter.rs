@@ -78,18 +78,14 @@ pub struct WriteError(String);
 
 /// The rule of a measure.
 pub fn rule(measure: &Measure, platform: &Platform) -> Rule {
-    let resource = |resource: &str| Resource { group: None, resource: resource.to_owned() };
     let overrides = match measure.kind {
         MetricKind::Pods => BTreeMap::from([
-            (platform.labels.namespace.clone(), resource("namespace")),
-            (platform.labels.pod.clone(), resource("pod")),
+            (platform.labels.namespace.clone(), Resource::core("namespace")),
+            (platform.labels.pod.clone(), Resource::core("pod")),
         ]),
         MetricKind::Object(kind) => BTreeMap::from([
-            (platform.labels.namespace.clone(), resource("namespace")),
-            (
-                label_of(kind).to_owned(),
-                Resource { group: Some("apps".to_owned()), resource: label_of(kind).to_owned() },
-            ),
+            (platform.labels.namespace.clone(), Resource::core("namespace")),
+            (label_of(kind).to_owned(), Resource { group: Some("apps".to_owned()), ..Resource::core(label_of(kind)) }),
         ]),
     };
     Rule {
@@ -110,12 +106,7 @@ pub fn canary(foreign: &str, rules: &[Rule], platform: &Platform) -> Rule {
     let namespace = &platform.labels.namespace;
     Rule {
         series_query: platform.anchor.clone(),
-        resources: Resources {
-            overrides: BTreeMap::from([(
-                namespace.clone(),
-                Resource { group: None, resource: "namespace".to_owned() },
-            )]),
-        },
+        resources: Resources { overrides: BTreeMap::from([(namespace.clone(), Resource::core("namespace"))]) },
         name: Name { as_: canary_name(foreign, rules) },
         metrics_query: format!(
             "label_replace(vector(1), \"<<.GroupBy>>\", <<printf \"%q\" (index .LabelValuesByName \"{namespace}\")>>, \"\", \"\")"
@@ -135,6 +126,12 @@ pub fn canary_name(foreign: &str, rules: &[Rule]) -> String {
     }
     let hash = BASE32_NOPAD.encode(&hash.finalize()).to_ascii_lowercase();
     format!("{CANARY}{}", &hash[..12])
+}
+
+impl Resource {
+    fn core(resource: &str) -> Self {
+        Self { group: None, resource: resource.to_owned() }
+    }
 }
 
 impl Rule {

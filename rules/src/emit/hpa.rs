@@ -79,32 +79,23 @@ pub fn cut_name(name: &str, suffix: &str) -> String {
 
 /// One metric of a plan's HPA.
 pub fn metric(plan: &Plan, metric: &Metric) -> MetricSpec {
+    let identifier = MetricIdentifier { name: metric.measure.name.clone(), selector: None };
+    let average = MetricTarget {
+        type_: "AverageValue".to_owned(),
+        average_value: Some(Quantity(metric.target.value.quantity())),
+        ..MetricTarget::default()
+    };
     match metric.measure.kind {
         MetricKind::Pods => MetricSpec {
             type_: "Pods".to_owned(),
-            pods: Some(PodsMetricSource {
-                metric: MetricIdentifier { name: metric.measure.name.clone(), selector: None },
-                target: average(metric),
-            }),
+            pods: Some(PodsMetricSource { metric: identifier, target: average }),
             ..MetricSpec::default()
         },
         MetricKind::Object(_) => MetricSpec {
             type_: "Object".to_owned(),
-            object: Some(ObjectMetricSource {
-                described_object: target(plan),
-                metric: MetricIdentifier { name: metric.measure.name.clone(), selector: None },
-                target: average(metric),
-            }),
+            object: Some(ObjectMetricSource { described_object: target(plan), metric: identifier, target: average }),
             ..MetricSpec::default()
         },
-    }
-}
-
-fn average(metric: &Metric) -> MetricTarget {
-    MetricTarget {
-        type_: "AverageValue".to_owned(),
-        average_value: Some(Quantity(metric.target.value.quantity())),
-        ..MetricTarget::default()
     }
 }
 

@@ -64,8 +64,6 @@ pub struct Question<'a> {
     /// `None` leaves it to the expression's root.
     pub kind: Option<Kind>,
     /// `None` leaves it to the expression's root.
-    pub reading: Option<Reading>,
-    /// `None` leaves it to the expression's root.
     pub on_idle: Option<OnIdle>,
     /// The overload bound; `None` derives it from the target.
     pub bound: Option<u64>,
@@ -90,7 +88,6 @@ impl<'a> Question<'a> {
             namespace: None,
             workload: WorkloadKind::Deployment,
             kind: None,
-            reading: None,
             on_idle: None,
             bound: None,
             writer: Writer::Author,
@@ -127,19 +124,16 @@ impl Measure {
 pub struct Measured {
     pub measure: Option<Measure>,
     pub findings: Vec<Finding>,
-    /// The selectors of the query, in its order: name and braces, and what confines them.
-    pub selectors: Vec<(Span, Scope)>,
     /// What was learnt of the labels, when the query could be read.
     pub flow: Option<Flow>,
     /// The aggregation that completed the root.
     pub completion: Option<Completion>,
-    pub cost: Cost,
     /// Which values it can have, where that is known.
     pub reach: Option<Reach>,
 }
 
 /// What one evaluation reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     pub selectors: usize,
     /// The longest way back in time, offsets left out.
@@ -151,15 +145,7 @@ pub fn measure(question: &Question<'_>, platform: &Platform) -> Measured {
     let node = match read(question.query, &Limits::AUTHOR) {
         Ok(node) => node,
         Err(findings) => {
-            return Measured {
-                measure: None,
-                findings,
-                selectors: Vec::new(),
-                flow: None,
-                completion: None,
-                cost: Cost::default(),
-                reach: None,
-            };
+            return Measured { measure: None, findings, flow: None, completion: None, reach: None };
         }
     };
     let node = match question.writer {
@@ -179,9 +165,8 @@ pub fn measure(question: &Question<'_>, platform: &Platform) -> Measured {
     }
     findings.sort_by_key(|a| (a.place.bytes, a.code));
     findings.dedup();
-    let selectors = confined(&node, measure.as_ref().map(|measure| measure.kind), platform);
-    let (cost, reach) = (Cost::of(&node), reach(&node));
-    Measured { measure, findings, selectors, flow: Some(flow), completion, cost, reach }
+    let reach = reach(&node);
+    Measured { measure, findings, flow: Some(flow), completion, reach }
 }
 
 /// 1000 × the next power of 1000 from the target up: high enough to be overload, low enough for the HPA.
@@ -195,7 +180,7 @@ pub fn default_bound(target: Milli) -> u64 {
 }
 
 impl Cost {
-    fn of(node: &Node) -> Self {
+    pub fn of(node: &Node) -> Self {
         Self { selectors: node.selectors().len(), range: widest(node) }
     }
 }
@@ -216,17 +201,20 @@ fn widest(node: &Node) -> Duration {
     }
 }
 
-/// What confines each selector, in the order of the text.
-fn confined(node: &Node, kind: Option<MetricKind>, platform: &Platform) -> Vec<(Span, Scope)> {
-    let confined = match kind {
-        None => return Vec::new(),
-        Some(MetricKind::Pods) => scope::spine(node, platform),
-        Some(MetricKind::Object(workload)) => scope::workload(node, workload, platform),
-    };
+/// What confines each selector of a metric's expression, name and braces, in the order of the text.
+pub fn confined(node: &Node, kind: MetricKind, platform: &Platform) -> Vec<(Span, Scope)> {
+    let confined = confine(node, kind, platform);
     let mut selectors: Vec<(Span, Scope)> =
         confined.selectors().into_iter().map(|selector| (selector.span, selector.scope.clone())).collect();
     selectors.sort_by_key(|(span, _)| *span);
     selectors
+}
+
+fn confine(node: &Node, kind: MetricKind, platform: &Platform) -> Node {
+    match kind {
+        MetricKind::Pods => scope::spine(node, platform),
+        MetricKind::Object(workload) => scope::workload(node, workload, platform),
+    }
 }
 
 /// Wraps, prints and names the expression, and proves that the template is what was meant.
@@ -236,17 +224,10 @@ fn prove(node: &Node, root: &root::Root, question: &Question<'_>, platform: &Pla
     let bound = question.bound.unwrap_or_else(|| default_bound(question.target));
     // Behind the wrap: it repeats a selector of the author's.
     let wrapped = normalise(&root::wrap(node.clone(), root, bound, on_idle, platform), own);
-    let (meant, template) = match root.kind {
-        MetricKind::Pods => {
-            let meant = scope::spine(&wrapped, platform);
-            let template = Template::of_pods(&meant, platform);
-            (meant, template)
-        }
-        MetricKind::Object(workload) => {
-            let meant = scope::workload(&wrapped, workload, platform);
-            let template = Template::of_workload(&meant, workload, platform);
-            (meant, template)
-        }
+    let meant = confine(&wrapped, root.kind, platform);
+    let template = match root.kind {
+        MetricKind::Pods => Template::of_pods(&meant, platform),
+        MetricKind::Object(workload) => Template::of_workload(&meant, workload, platform),
     };
     let metric = node.selectors().first().map_or("metric", |selector| selector.name.as_str());
     let (slug, hash) = (slug(metric), hash(&template, root.kind, platform));

@@ -4,9 +4,8 @@ use super::{Measure, MetricKind};
 use crate::findings::{Code, Finding, cut};
 use crate::place::Span;
 use crate::platform::{Platform, PodLess};
-use crate::promql::functions::function;
-use crate::promql::node::{Node, NodeKind};
-use crate::promql::scope::{Request, fill, label_of};
+use crate::promql::node::Node;
+use crate::promql::scope::{Request, fill, label_of, label_replace};
 use crate::promql::{Limits, read};
 
 /// A name that would leave its string, end its selector, or act in a template or a replacement, if anything let it. It is
@@ -19,24 +18,19 @@ pub fn check(measure: &Measure, meant: &Node, platform: &Platform) -> Result<(),
     if literal.contains("<<") || literal.contains(">>") {
         return Err("its text holds template marks".to_owned());
     }
-    match measure.kind {
-        MetricKind::Pods => {
-            let requests = [
-                Request::Pods { namespace: "a", pods: &[] },
-                Request::Pods { namespace: "a", pods: &["p-0"] },
-                Request::Pods { namespace: "a", pods: &["p-0", "p-1", "p-2"] },
-                Request::Pods { namespace: HOSTILE, pods: &[HOSTILE] },
-            ];
-            requests.iter().try_for_each(|request| filled(measure, meant, request, platform))
-        }
-        MetricKind::Object(kind) => {
-            let requests = [
-                Request::Workload { namespace: "a", kind, name: "llama" },
-                Request::Workload { namespace: HOSTILE, kind, name: HOSTILE },
-            ];
-            requests.iter().try_for_each(|request| filled(measure, meant, request, platform))
-        }
-    }
+    let requests = match measure.kind {
+        MetricKind::Pods => vec![
+            Request::Pods { namespace: "a", pods: &[] },
+            Request::Pods { namespace: "a", pods: &["p-0"] },
+            Request::Pods { namespace: "a", pods: &["p-0", "p-1", "p-2"] },
+            Request::Pods { namespace: HOSTILE, pods: &[HOSTILE] },
+        ],
+        MetricKind::Object(kind) => vec![
+            Request::Workload { namespace: "a", kind, name: "llama" },
+            Request::Workload { namespace: HOSTILE, kind, name: HOSTILE },
+        ],
+    };
+    requests.iter().try_for_each(|request| filled(measure, meant, request, platform))
 }
 
 /// Reached by nothing that is known.
@@ -51,7 +45,7 @@ fn filled(measure: &Measure, meant: &Node, request: &Request<'_>, platform: &Pla
     let wanted = fill(meant, request, platform);
     let wanted = match request {
         Request::Pods { .. } => wanted,
-        Request::Workload { kind, name, .. } => stamped(wanted, label_of(*kind), name),
+        Request::Workload { kind, name, .. } => label_replace(wanted, [label_of(*kind), name, "", ""]),
     };
     if read != wanted {
         return Err("it reads back as another expression".to_owned());
@@ -66,13 +60,4 @@ fn filled(measure: &Measure, meant: &Node, request: &Request<'_>, platform: &Pla
             && platform.required_matchers.iter().all(|(label, value)| has(label, value))
     });
     if confined { Ok(()) } else { Err("a selector is not confined".to_owned()) }
-}
-
-/// `label_replace(node, "label", "name", "", "")`.
-fn stamped(node: Node, label: &str, name: &str) -> Node {
-    let span = node.span;
-    let text = |text: &str| Node::new(NodeKind::String(text.to_owned()), span);
-    let function = function("label_replace").expect("it is in the table");
-    let args = vec![node, text(label), text(name), text(""), text("")];
-    Node::new(NodeKind::Call { function, args }, span)
 }

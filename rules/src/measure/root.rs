@@ -120,22 +120,13 @@ fn for_workload(
         return None;
     }
     let serving = serving(node, platform);
-    let reading = match (question.reading, flow.additive || serving.is_none()) {
-        (Some(reading), _) => reading,
-        (None, true) => Reading::PerReplica,
-        (None, false) => Reading::AsItStands,
-    };
-    let serving = match reading {
-        Reading::PerReplica => {
-            if question.reading.is_none() {
-                let message = "one total for the workload: its target is read as N per replica";
-                findings.push(Finding::at(Code::Ns0373, node.span, message));
-            }
-            None
-        }
-        Reading::AsItStands => serving,
-    };
-    Some(Root { kind: MetricKind::Object(question.workload), completion: None, reading, serving })
+    let kind = MetricKind::Object(question.workload);
+    if flow.additive || serving.is_none() {
+        let message = "one total for the workload: its target is read as N per replica";
+        findings.push(Finding::at(Code::Ns0373, node.span, message));
+        return Some(Root { kind, completion: None, reading: Reading::PerReplica, serving: None });
+    }
+    Some(Root { kind, completion: None, reading: Reading::AsItStands, serving })
 }
 
 /// The labels that tell the samples apart, when they are known.

@@ -100,6 +100,11 @@ pub fn stand(edges: &[u64], target: u64) -> Option<Stand> {
     })
 }
 
+/// Of two neighbours the edge to use as a target: the upper one, unless it is the top, which no quantile passes.
+pub fn usable(edges: &[u64], below: u64, above: u64) -> u64 {
+    if edges.last() == Some(&above) { below } else { above }
+}
+
 const NO_EDGES: &[u64] = &[];
 const NIM_FIRST_TOKEN: &[u64] = &[1, 5, 10, 20, 40, 60, 80, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10_000];
 const NIM_BETWEEN_TOKENS: &[u64] = &[10, 25, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 2500];

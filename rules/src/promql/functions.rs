@@ -99,9 +99,6 @@ pub enum OverRange {
 /// The version since which `histogram_fraction` reads classic buckets, too.
 pub const CLASSIC_FRACTION: Dialect = Dialect::new(3, 4);
 
-/// The version since which names may be quoted.
-pub const QUOTED_NAMES: Dialect = Dialect::new(3, 0);
-
 /// Functions that stand behind a flag in every version of Prometheus that has them.
 pub const EXPERIMENTAL: &[&str] = &[
     "double_exponential_smoothing",

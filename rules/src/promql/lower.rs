@@ -530,25 +530,8 @@ fn list(labels: &[String], span: Span) -> LabelList {
 }
 
 fn binary_op(op: TokenType) -> Option<BinaryOp> {
-    Some(match op.to_string().as_str() {
-        "+" => BinaryOp::Add,
-        "-" => BinaryOp::Sub,
-        "*" => BinaryOp::Mul,
-        "/" => BinaryOp::Div,
-        "%" => BinaryOp::Mod,
-        "^" => BinaryOp::Pow,
-        "atan2" => BinaryOp::Atan2,
-        "==" => BinaryOp::Equal,
-        "!=" => BinaryOp::NotEqual,
-        "<" => BinaryOp::Less,
-        "<=" => BinaryOp::LessOrEqual,
-        ">" => BinaryOp::Greater,
-        ">=" => BinaryOp::GreaterOrEqual,
-        "and" => BinaryOp::And,
-        "or" => BinaryOp::Or,
-        "unless" => BinaryOp::Unless,
-        _ => return None,
-    })
+    let written = op.to_string();
+    BinaryOp::ALL.into_iter().find(|op| op.as_str() == written)
 }
 
 /// A refusal by the parser, whose words have no place: the token where no expression can go on, or the whole text.

@@ -27,7 +27,7 @@ pub use normalise::normalise;
 pub use regex::NamePattern;
 
 /// What one expression may be at most. Everything here is checked before the work that it bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub bytes: usize,
     pub tokens: usize,

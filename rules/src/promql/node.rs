@@ -209,7 +209,7 @@ impl Node {
         }
     }
 
-    /// The same tree with every selector, label list, matching and call rewritten by `rewrite`.
+    /// The same tree with every selector, label list and call rewritten by `rewrite`.
     pub fn rewrite(&self, rewrite: &impl Rewrite) -> Self {
         let kind = match &self.kind {
             NodeKind::Number(_) | NodeKind::String(_) => self.kind.clone(),
@@ -227,15 +227,15 @@ impl Node {
             NodeKind::Binary(binary) => NodeKind::Binary(Binary {
                 lhs: Box::new(binary.lhs.rewrite(rewrite)),
                 rhs: Box::new(binary.rhs.rewrite(rewrite)),
-                matching: rewrite.matching(&binary.matching),
-                cardinality: rewrite.cardinality(&binary.cardinality),
+                matching: binary.matching.rewrite(rewrite),
+                cardinality: binary.cardinality.rewrite(rewrite),
                 ..binary.clone()
             }),
             NodeKind::Aggregate(aggregate) => NodeKind::Aggregate(Aggregate {
                 op: aggregate.op,
                 param: aggregate.param.as_ref().map(|param| Box::new(param.rewrite(rewrite))),
                 inner: Box::new(aggregate.inner.rewrite(rewrite)),
-                grouping: rewrite.grouping(&aggregate.grouping),
+                grouping: aggregate.grouping.rewrite(rewrite),
             }),
             NodeKind::Call { function, args } => {
                 return rewrite.call(function, args.iter().map(|arg| arg.rewrite(rewrite)).collect(), self.span);
@@ -258,12 +258,13 @@ impl Node {
 
 /// What a pass over the tree changes; the rest of the tree is copied.
 pub trait Rewrite {
-    fn selector(&self, selector: &Selector) -> Selector;
-    fn grouping(&self, grouping: &Grouping) -> Grouping;
-    fn matching(&self, matching: &Matching) -> Matching;
-    fn cardinality(&self, cardinality: &Cardinality) -> Cardinality {
-        cardinality.clone()
+    fn selector(&self, selector: &Selector) -> Selector {
+        selector.clone()
     }
+
+    /// The labels of a clause.
+    fn list(&self, list: &LabelList) -> LabelList;
+
     fn call(&self, function: &'static Function, args: Vec<Node>, span: Span) -> Node {
         Node::new(NodeKind::Call { function, args }, span)
     }
@@ -280,7 +281,36 @@ impl LabelList {
     }
 }
 
+impl Matching {
+    /// An empty `ignoring ()` is no clause.
+    fn rewrite(&self, rewrite: &impl Rewrite) -> Self {
+        match self {
+            Self::Default => Self::Default,
+            Self::Ignoring(list) if list.labels.is_empty() => Self::Default,
+            Self::Ignoring(list) => Self::Ignoring(rewrite.list(list)),
+            Self::On(list) => Self::On(rewrite.list(list)),
+        }
+    }
+}
+
+impl Cardinality {
+    fn rewrite(&self, rewrite: &impl Rewrite) -> Self {
+        match self {
+            Self::OneToOne => Self::OneToOne,
+            Self::Left(list) => Self::Left(rewrite.list(list)),
+            Self::Right(list) => Self::Right(rewrite.list(list)),
+        }
+    }
+}
+
 impl Grouping {
+    fn rewrite(&self, rewrite: &impl Rewrite) -> Self {
+        match self {
+            Self::By(list) => Self::By(rewrite.list(list)),
+            Self::Without(list) => Self::Without(rewrite.list(list)),
+        }
+    }
+
     pub fn list(&self) -> &LabelList {
         match self {
             Self::By(list) | Self::Without(list) => list,
@@ -289,6 +319,25 @@ impl Grouping {
 }
 
 impl BinaryOp {
+    pub const ALL: [Self; 16] = [
+        Self::Add,
+        Self::Sub,
+        Self::Mul,
+        Self::Div,
+        Self::Mod,
+        Self::Pow,
+        Self::Atan2,
+        Self::Equal,
+        Self::NotEqual,
+        Self::Less,
+        Self::LessOrEqual,
+        Self::Greater,
+        Self::GreaterOrEqual,
+        Self::And,
+        Self::Or,
+        Self::Unless,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Add => "+",

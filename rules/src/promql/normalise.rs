@@ -3,7 +3,7 @@
 //! No algebra: operands keep their order, since labels and floating point depend on it.
 
 use super::functions::{Effect, Function};
-use super::node::{Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node, NodeKind, Rewrite, Selector};
+use super::node::{LabelList, MatchOp, Matcher, Node, NodeKind, Rewrite, Selector};
 use super::regex::alternatives;
 use crate::place::Span;
 use crate::platform::Platform;
@@ -37,28 +37,11 @@ impl Rewrite for Normalise<'_> {
         Selector { matchers, ..selector.clone() }
     }
 
-    fn grouping(&self, grouping: &Grouping) -> Grouping {
-        match grouping {
-            Grouping::By(list) => Grouping::By(sorted(list)),
-            Grouping::Without(list) => Grouping::Without(sorted(list)),
-        }
-    }
-
-    fn matching(&self, matching: &Matching) -> Matching {
-        match matching {
-            Matching::Default => Matching::Default,
-            Matching::Ignoring(list) if list.labels.is_empty() => Matching::Default,
-            Matching::Ignoring(list) => Matching::Ignoring(sorted(list)),
-            Matching::On(list) => Matching::On(sorted(list)),
-        }
-    }
-
-    fn cardinality(&self, cardinality: &Cardinality) -> Cardinality {
-        match cardinality {
-            Cardinality::OneToOne => Cardinality::OneToOne,
-            Cardinality::Left(list) => Cardinality::Left(sorted(list)),
-            Cardinality::Right(list) => Cardinality::Right(sorted(list)),
-        }
+    fn list(&self, list: &LabelList) -> LabelList {
+        let mut labels = list.labels.clone();
+        labels.sort();
+        labels.dedup();
+        LabelList { labels, ..list.clone() }
     }
 
     /// An instant vector has no order.
@@ -83,11 +66,4 @@ pub fn plain_matcher(matcher: &Matcher) -> Matcher {
         }
     };
     Matcher { op, value: value.to_owned(), ..matcher.clone() }
-}
-
-fn sorted(list: &LabelList) -> LabelList {
-    let mut labels = list.labels.clone();
-    labels.sort();
-    labels.dedup();
-    LabelList { labels, ..list.clone() }
 }

@@ -3,7 +3,7 @@
 //! Only roots whose value surely is a family's own are known: a selector, what picks or averages its samples, a factor on
 //! them, a quantile of its buckets. A sum has no top.
 
-use super::families::{Family, Kind, Stand, family, stand};
+use super::families::{Family, Kind, Stand, family, stand, usable};
 use super::node::{Aggregate, Aggregator, Binary, BinaryOp, Node, NodeKind, Selector};
 use crate::findings::{Code, Finding, cut};
 use crate::place::Place;
@@ -103,9 +103,7 @@ impl Reach {
             Stand::Between(below, above) => {
                 let (low, high) = (self.shown(below), self.shown(above));
                 let message = format!("{target} lies between {metric}'s edges {low} and {high}");
-                // No quantile passes the top edge.
-                let meant = if edges.last() == Some(&above) { below } else { above };
-                Some((Code::Ns0217, message, self.value(meant)))
+                Some((Code::Ns0217, message, self.value(usable(edges, below, above))))
             }
             Stand::Under(lowest) => {
                 let message = format!("{target} lies under {}, {metric}'s lowest edge", self.shown(lowest));
@@ -154,16 +152,9 @@ fn of_buckets(buckets: &Node) -> Option<Reach> {
 }
 
 fn of_binary(binary: &Binary) -> Option<Reach> {
-    let number = |node: &Node| match node.kind {
-        NodeKind::Number(number) => Some(number.0),
-        NodeKind::String(_)
-        | NodeKind::Selector(_)
-        | NodeKind::Range { .. }
-        | NodeKind::Subquery { .. }
-        | NodeKind::Negate(_)
-        | NodeKind::Binary(_)
-        | NodeKind::Aggregate(_)
-        | NodeKind::Call { .. } => None,
+    let number = |node: &Node| {
+        let NodeKind::Number(number) = node.kind else { return None };
+        Some(number.0)
     };
     let (lhs, rhs) = (&*binary.lhs, &*binary.rhs);
     match binary.op {

@@ -7,7 +7,8 @@
 
 use super::functions::{Effect, function};
 use super::node::{
-    Aggregate, Binary, BinaryOp, Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node, NodeKind, Selector,
+    Aggregate, Binary, BinaryOp, Cardinality, Grouping, LabelList, MatchOp, Matcher, Matching, Node, NodeKind, Rewrite,
+    Selector,
 };
 use super::string::go_quote;
 use crate::place::Span;
@@ -77,13 +78,8 @@ impl Request<'_> {
     /// The text that the adapter puts in place of `<<.LabelMatchers>>`: the namespace, then the object or objects, each
     /// quoted by Go.
     pub fn label_matchers(&self, platform: &Platform) -> String {
-        let op = match self {
-            Self::Pods { pods, .. } if pods.len() != 1 => "=~",
-            Self::Pods { .. } | Self::Workload { .. } => "=",
-        };
-        let namespace = &platform.labels.namespace;
-        let (label, names) = (self.group(platform), self.names());
-        format!("{namespace}={},{label}{op}{}", go_quote(self.namespace()), go_quote(&names))
+        let text = |matcher: &Matcher| format!("{}{}{}", matcher.label, matcher.op.as_str(), go_quote(&matcher.value));
+        self.matchers(platform).each_ref().map(text).join(",")
     }
 
     /// The label that the adapter groups by.
@@ -331,10 +327,15 @@ impl Confine<'_> {
 
 /// `label_replace(node, "to", "$1", "from", "(.*)")`.
 fn copied(node: Node, from: &str, to: &str) -> Node {
-    let Some(function) = function("label_replace").filter(|_| from != to) else { return node };
+    if from == to { node } else { label_replace(node, [to, "$1", from, "(.*)"]) }
+}
+
+/// `label_replace` with its four strings.
+pub fn label_replace(node: Node, strings: [&str; 4]) -> Node {
+    let function = function("label_replace").expect("it is in the table");
     let span = node.span;
-    let text = |text: &str| Node::new(NodeKind::String(text.to_owned()), span);
-    let args = vec![node, text(to), text("$1"), text(from), text("(.*)")];
+    let strings = strings.map(|text| Node::new(NodeKind::String(text.to_owned()), span));
+    let args = std::iter::once(node).chain(strings).collect();
     Node::new(NodeKind::Call { function, args }, span)
 }
 
@@ -352,17 +353,7 @@ struct Fill<'a> {
     platform: &'a Platform,
 }
 
-impl Fill<'_> {
-    fn list(&self, list: &LabelList) -> LabelList {
-        if !list.with_request {
-            return list.clone();
-        }
-        let own = [&*self.platform.labels.namespace, self.request.group(self.platform)];
-        LabelList::of(list.labels.iter().map(String::as_str).chain(own))
-    }
-}
-
-impl super::node::Rewrite for Fill<'_> {
+impl Rewrite for Fill<'_> {
     fn selector(&self, selector: &Selector) -> Selector {
         let namespace = |label: &str| matcher(label, MatchOp::Equal, self.request.namespace());
         let scope = match &selector.scope {
@@ -381,18 +372,11 @@ impl super::node::Rewrite for Fill<'_> {
         Selector { matchers, scope: Scope::Unconfined, ..selector.clone() }
     }
 
-    fn grouping(&self, grouping: &Grouping) -> Grouping {
-        match grouping {
-            Grouping::By(list) => Grouping::By(self.list(list)),
-            Grouping::Without(list) => Grouping::Without(self.list(list)),
+    fn list(&self, list: &LabelList) -> LabelList {
+        if !list.with_request {
+            return list.clone();
         }
-    }
-
-    fn matching(&self, matching: &Matching) -> Matching {
-        match matching {
-            Matching::Default => Matching::Default,
-            Matching::On(list) => Matching::On(self.list(list)),
-            Matching::Ignoring(list) => Matching::Ignoring(self.list(list)),
-        }
+        let own = [&*self.platform.labels.namespace, self.request.group(self.platform)];
+        LabelList::of(list.labels.iter().map(String::as_str).chain(own))
     }
 }

@@ -11,17 +11,12 @@ impl Walk<'_> {
         let shared = shared(binary, self.platform);
         let filter = matches!(binary.op, BinaryOp::And | BinaryOp::Unless);
         let lhs = if shared == Shared::Left { self.shared(&binary.lhs) } else { self.flow(&binary.lhs) };
-        let rhs = match (shared, filter) {
-            (Shared::Right, true) => {
-                let bare = self.bare.len();
-                let flow = self.shared(&binary.rhs);
-                self.bare.truncate(bare);
-                flow
-            }
-            (Shared::Right, false) => self.shared(&binary.rhs),
-            (Shared::Neither | Shared::Left, true) => self.presence(&binary.rhs),
-            (Shared::Neither | Shared::Left, false) => self.flow(&binary.rhs),
-        };
+        let bare = self.bare.len();
+        let rhs = if shared == Shared::Right { self.shared(&binary.rhs) } else { self.flow(&binary.rhs) };
+        // Its values only decide what stays of the left side.
+        if filter {
+            self.bare.truncate(bare);
+        }
         let has_series = lhs.has_series || rhs.has_series;
         let filters = binary.op.is_comparison() && !binary.returns_bool;
         let mut flow = match (lhs.pod, rhs.pod) {
@@ -217,23 +212,10 @@ impl Walk<'_> {
             (PodAsWritten::Yes | PodAsWritten::No | PodAsWritten::Any, _) => return false,
         };
         let message = "vector() has no pod label, so it cannot stand in for a missing pod".to_owned();
-        let help = match binary.op {
-            BinaryOp::Or => format!("delete it, or … or 0 * max by ({}) (up)", self.platform.labels.pod),
-            BinaryOp::Add
-            | BinaryOp::Sub
-            | BinaryOp::Mul
-            | BinaryOp::Div
-            | BinaryOp::Mod
-            | BinaryOp::Pow
-            | BinaryOp::Atan2
-            | BinaryOp::Equal
-            | BinaryOp::NotEqual
-            | BinaryOp::Less
-            | BinaryOp::LessOrEqual
-            | BinaryOp::Greater
-            | BinaryOp::GreaterOrEqual
-            | BinaryOp::And
-            | BinaryOp::Unless => "the number alone, without vector()".to_owned(),
+        let help = if binary.op == BinaryOp::Or {
+            format!("delete it, or … or 0 * max by ({}) (up)", self.platform.labels.pod)
+        } else {
+            "the number alone, without vector()".to_owned()
         };
         self.push(Code::Ns0322, found.span, message, Some(&help));
         true
