@@ -122,6 +122,12 @@ fn silent(ground: &Ground) {
         let all = ground.writes("nimscale-controller");
         all.into_iter().filter(|write| write.resource != "leases").collect::<Vec<_>>()
     };
+    // The last step down is still told by the controllers of the cluster.
+    eventually("everybody has told what happened", || {
+        let before = told(ground);
+        sleep(Duration::from_secs(3));
+        told(ground) == before
+    });
     let (before, told) = (written(), told(ground));
     sleep(Duration::from_secs(10));
     let after = written();
@@ -129,9 +135,10 @@ fn silent(ground: &Ground) {
     assert_eq!(self::told(ground), told, "nothing to tell");
 }
 
-fn told(ground: &Ground) -> usize {
+/// The names of all events, of whomever: they say what they are about.
+fn told(ground: &Ground) -> Vec<String> {
     let got = ground.kubectl(&["get", "events", "-A", "-o", "name"], "");
-    got.out.lines().count()
+    got.out.lines().map(str::to_owned).collect()
 }
 
 /// A window of ten seconds, so that an idle one is seen soon.
