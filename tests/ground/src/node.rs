@@ -183,9 +183,7 @@ impl Player {
         task.abort();
         // Its end is awaited, or it might start a program that nobody ends.
         let _ = task.await;
-        if let Some(process) = self.settings.programs.take(&uid) {
-            let _ = tokio::task::spawn_blocking(move || drop(process)).await;
-        }
+        self.settings.programs.end(&uid).await;
         let _ = Command::new("ip").args(["addr", "del", &format!("{address}/32"), "dev", "lo"]).output();
     }
 
@@ -322,8 +320,9 @@ impl Player {
             status.write(false, restarts, None).await?;
             self.watch(&uid, container, restarts, status).await?;
             // Only the end of the ground takes a program out while its pod is played.
-            let Some(process) = programs.take(&uid) else { return std::future::pending().await };
-            tokio::task::spawn_blocking(move || drop(process)).await?;
+            if !programs.end(&uid).await {
+                return std::future::pending().await;
+            }
             status.write(false, restarts, Some("CrashLoopBackOff")).await?;
             sleep(Duration::from_secs(1 << restarts.min(4))).await;
         }

@@ -16,7 +16,8 @@ pub struct Programs {
 struct Running {
     namespace: String,
     pod: String,
-    process: Process,
+    /// `None` while it ends: it may drain, and still answers.
+    process: Option<Process>,
     is_frozen: bool,
 }
 
@@ -31,18 +32,27 @@ pub enum Signal {
 
 impl Programs {
     pub fn add(&self, uid: &str, namespace: &str, pod: &str, process: Process) {
-        let running = Running { namespace: namespace.to_owned(), pod: pod.to_owned(), process, is_frozen: false };
+        let (namespace, pod) = (namespace.to_owned(), pod.to_owned());
+        let running = Running { namespace, pod, process: Some(process), is_frozen: false };
         self.lock().insert(uid.to_owned(), running);
     }
 
-    /// Takes a program out; dropping its process ends it, which may take its grace.
-    pub fn take(&self, uid: &str) -> Option<Process> {
-        self.lock().remove(uid).map(|running| running.process)
+    /// Ends a program, which may take its grace; it runs until then. False when there is none to end.
+    pub async fn end(&self, uid: &str) -> bool {
+        let process = self.lock().get_mut(uid).and_then(|running| running.process.take());
+        let ended = match process {
+            Some(process) => tokio::task::spawn_blocking(move || drop(process)).await.is_ok(),
+            None => false,
+        };
+        self.lock().remove(uid);
+        ended
     }
 
     /// True when the program ended by itself, or was killed.
     pub fn has_ended(&self, uid: &str) -> anyhow::Result<bool> {
-        self.lock().get_mut(uid).map_or(Ok(true), |running| running.process.ended())
+        let mut running = self.lock();
+        let process = running.get_mut(uid).and_then(|running| running.process.as_mut());
+        process.map_or(Ok(true), Process::ended)
     }
 
     pub fn is_frozen(&self, uid: &str) -> bool {
@@ -61,7 +71,8 @@ impl Programs {
     pub fn signal(&self, namespace: &str, prefix: &str, signal: Signal) -> usize {
         let mut count = 0;
         for running in of(&mut self.lock(), namespace, prefix) {
-            running.process.signal(match signal {
+            let Some(process) = &mut running.process else { continue };
+            process.signal(match signal {
                 Signal::Kill => "KILL",
                 Signal::Terminate => "TERM",
                 Signal::Freeze => "STOP",
@@ -76,14 +87,14 @@ impl Programs {
     /// The resident memory of each, in bytes.
     pub fn memory(&self, namespace: &str, prefix: &str) -> Vec<u64> {
         let mut running = self.lock();
-        let ids = of(&mut running, namespace, prefix).map(|running| running.process.id());
+        let ids = of(&mut running, namespace, prefix).filter_map(|running| Some(running.process.as_ref()?.id()));
         ids.filter_map(|id| resident(&fs::read_to_string(format!("/proc/{id}/status")).ok()?)).collect()
     }
 
     /// Ends all of them without a grace: the ground itself ends.
     pub fn clear(&self) {
-        for (_, mut running) in std::mem::take(&mut *self.lock()) {
-            running.process.signal("KILL");
+        for mut process in std::mem::take(&mut *self.lock()).into_values().filter_map(|running| running.process) {
+            process.signal("KILL");
         }
     }
 
