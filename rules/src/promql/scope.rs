@@ -201,7 +201,7 @@ impl Confine<'_> {
             NodeKind::Number(_) | NodeKind::String(_) => node.kind.clone(),
             NodeKind::Selector(selector) => {
                 let confined = Node::new(NodeKind::Selector(self.selector(selector, region)), node.span);
-                return self.with_pod(confined, &selector.name, region);
+                return self.with_pod(confined, &selector.name);
             }
             NodeKind::Range { selector, range } => {
                 NodeKind::Range { selector: self.selector(selector, region), range: *range }
@@ -229,7 +229,7 @@ impl Confine<'_> {
                 if let ("timestamp", [Node { kind: NodeKind::Selector(selector), span }]) = (function.name, &args[..]) {
                     let arg = Node::new(NodeKind::Selector(self.selector(selector, region)), *span);
                     let call = Node::new(NodeKind::Call { function, args: vec![arg] }, node.span);
-                    return self.with_pod(call, &selector.name, region);
+                    return self.with_pod(call, &selector.name);
                 }
                 let of_range = |arg: &Node| {
                     let NodeKind::Range { selector, .. } = &arg.kind else { return None };
@@ -239,7 +239,7 @@ impl Confine<'_> {
                 let args = args.iter().map(|arg| self.node(arg, region)).collect();
                 let call = Node::new(NodeKind::Call { function, args }, node.span);
                 return match family {
-                    Some(family) => self.with_pod(call, &family, region),
+                    Some(family) => self.with_pod(call, &family),
                     None => call,
                 };
             }
@@ -263,9 +263,9 @@ impl Confine<'_> {
         Selector { matchers, scope, ..selector.clone() }
     }
 
-    /// On the spine a value of an alias family gets its namespace and pod under the platform's names.
-    fn with_pod(&self, node: Node, family: &str, region: Region) -> Node {
-        let (Region::Spine, Some(alias)) = (region, self.platform.alias(family)) else { return node };
+    /// A value of an alias family gets its namespace and pod under the platform's names: `pod` means the same everywhere.
+    fn with_pod(&self, node: Node, family: &str) -> Node {
+        let Some(alias) = self.platform.alias(family) else { return node };
         let names = &self.platform.labels;
         let copied = copied(node, &alias.labels.namespace, &names.namespace);
         self::copied(copied, &alias.labels.pod, &names.pod)
