@@ -148,6 +148,9 @@ pub struct ExplainArgs {
     /// The metric kind; without it the expression's root decides.
     #[arg(long, value_enum)]
     pub kind: Option<Kind>,
+    /// How one value for a workload is read, a total or a level; without it the expression's root decides.
+    #[arg(long, value_enum)]
+    pub reading: Option<Reading>,
     /// What an idle pod reads as; without it the expression's root decides.
     #[arg(long, value_enum)]
     pub on_idle: Option<Idle>,
@@ -222,6 +225,14 @@ pub enum Kind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reading {
+    /// So much per replica, as `averageValue` has it.
+    PerReplica,
+    /// The expression as it stands, as `value` has it.
+    AsItStands,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Idle {
     Zero,
     Hold,
@@ -239,6 +250,15 @@ impl From<Kind> for measure::Kind {
         match kind {
             Kind::Pods => Self::Pods,
             Kind::Object => Self::Object,
+        }
+    }
+}
+
+impl From<Reading> for measure::Reading {
+    fn from(reading: Reading) -> Self {
+        match reading {
+            Reading::PerReplica => Self::PerReplica,
+            Reading::AsItStands => Self::AsItStands,
         }
     }
 }

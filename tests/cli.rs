@@ -383,6 +383,39 @@ fn presets_are_listed() {
 }
 
 #[test]
+fn a_spec_is_a_whole_hpa_and_its_slips_are_found_in_the_file() {
+    const SPEC: &str = "nimscale.dev/spec: |
+  replicas: {min: 2, max: 6}
+  metrics:
+  - name: level
+    query: |
+      max(gpu_cache_usage_perc)
+    target: {value: 750m}
+  - {preset: queue-depth, target: 4}
+  behavior: fast";
+    let run = render(&deployment("a", SPEC));
+    assert_eq!(run.code, 0, "{}", run.err);
+    let documents = documents(&run.out);
+    let spec = &of_kind(&documents, "HorizontalPodAutoscaler")[0]["spec"];
+    assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&2.into(), &6.into()));
+    assert_eq!(spec["behavior"]["scaleUp"]["policies"][0]["value"], 4);
+    let (level, queue) = (&spec["metrics"][0]["object"], &spec["metrics"][1]["pods"]);
+    let target = |value: &str| serde_json::json!({"type": "AverageValue", "averageValue": value});
+    assert_eq!((&level["target"], &queue["target"]), (&target("750m"), &target("4")), "{spec}");
+    assert_eq!(level["describedObject"]["name"], "a");
+
+    for (right, wrong, found) in [
+        ("max(gpu", "max((gpu", "-:11:16: NS0301: \"(\" is never closed"),
+        ("750m", "750s", "-:12:24: NS0132: 750s: this suffix is not read here"),
+        ("name: level", "nome: level", "-:9:11: NS0142: unknown field metrics[0].nome"),
+        ("behavior: fast", "behavior: fest", "-:14:19: NS0151: \"fest\" is not gentle, balanced, fast, up or down"),
+    ] {
+        let run = nimscale(&["lint", "-"], &deployment("a", &SPEC.replace(right, wrong)));
+        assert!(run.out.starts_with(found), "{}", run.out);
+    }
+}
+
+#[test]
 fn a_policy_from_a_file_gives_defaults_and_limits() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {

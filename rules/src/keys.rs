@@ -38,10 +38,10 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "spec",
         declares: true,
-        not_yet: Some("nimscale.dev/scale and nimscale.dev/keep"),
+        not_yet: None,
         value: "YAML",
         example: "replicas: {min: 1, max: 8}",
-        description: "Everything in one YAML value, with the schema of a policy's defaults.",
+        description: "Replicas, metrics and behavior in one YAML value: kind, idle rule and reading of a metric, too.",
     },
     Key {
         name: "behavior",

@@ -193,6 +193,23 @@ impl Text {
         }
     }
 
+    /// The same value, of a text that was itself written somewhere.
+    #[must_use]
+    pub fn within(self, outer: &Self) -> Self {
+        let source = match self.source {
+            Source::Verbatim { from } => outer.slice(Span::new(from, from + self.value.len())).source,
+            Source::Decoded(ranges) => {
+                let places: Vec<Place> = ranges.into_iter().map(|range| outer.place(range)).collect();
+                match places.iter().find(|place| !place.exact) {
+                    Some(whole) => Source::Whole(whole.bytes),
+                    None => Source::Decoded(places.into_iter().map(|place| place.bytes).collect()),
+                }
+            }
+            Source::Whole(whole) => Source::Whole(outer.place(whole).bytes),
+        };
+        Self { value: self.value, doc: outer.doc, path: outer.path.clone(), source }
+    }
+
     /// A part of the value that still knows where it was written.
     pub fn slice(&self, span: Span) -> Self {
         let source = match &self.source {

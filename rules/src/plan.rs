@@ -1,6 +1,6 @@
 //! Decide one workload's HPA: target, bounds, behavior, metrics. Nothing here is formatted.
 
-use crate::declare::{Behavior, DeclaredMetric, Direction, MetricName, Mode, Paused, Range, Source};
+use crate::declare::{Behavior, DeclaredMetric, Direction, Intended, MetricName, Mode, Paused, Range, Source};
 use crate::findings::{Code, Finding, cut};
 use crate::measure::{Measure, Measured, MetricKind, Question};
 use crate::place::{Set, Text};
@@ -81,7 +81,10 @@ pub fn plan(
         let namespace = intent.id.namespace.as_deref();
         let measured = match &metric.source {
             Source::Query(text) => {
-                let question = Question { namespace, workload: intent.id.kind, ..Question::new(text.as_str(), target) };
+                let Intended { kind, on_idle, reading } = metric.intended;
+                let workload = intent.id.kind;
+                let asked = Question::new(text.as_str(), target);
+                let question = Question { namespace, workload, kind, on_idle, reading, ..asked };
                 let measured = measure(&question, platform);
                 let place = metric.target.from.place().unwrap_or(&metric.place);
                 findings.extend(measured.reach.as_ref().and_then(|reach| reach.finding(target, place)));

@@ -1,7 +1,9 @@
 //! Merge a Declaration, a policy's defaults and the built-in ones into an Intent: nothing left open, every value with
 //! who set it.
 
-use crate::declare::{Attach, Behavior, Declaration, DeclaredMetric, MetricName, Mode, Paused, Range, Source};
+use crate::declare::{
+    Attach, Behavior, Declaration, DeclaredMetric, Intended, MetricName, Mode, Paused, Range, Source,
+};
 use crate::findings::Finding;
 use crate::place::{Origin, Set};
 use crate::policy::{Effective, Limits, lowered};
@@ -112,6 +114,7 @@ fn default_metrics(
             place: workload.annotations_place.clone(),
             source: Source::Preset(preset),
             target: of_policy.or(preset.target.map(Set::built_in))?,
+            intended: Intended::default(),
         })
     };
     stated.into_iter().take(most).filter_map(metric).collect()

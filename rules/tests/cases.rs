@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 use nimscale_rules::findings::Finding;
-use nimscale_rules::measure::{Question, measure};
+use nimscale_rules::measure::{Kind, Question, Reading, measure};
 use nimscale_rules::place::{Place, Span};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::presets::OnIdle;
@@ -71,13 +71,15 @@ fn rewritten(file: &str) -> String {
     out
 }
 
-/// What becomes of one expression; `info` may hold `target=`, `idle=`, `namespace=`.
+/// What becomes of one expression; `info` may hold `target=`, `idle=`, `reading=`, `kind=`, `namespace=`.
 fn told(text: &str, info: &str) -> String {
     let option = |name: &str| info.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     let stated = option("target").map(|target| Milli::from_decimal(target, 1, 0).unwrap());
     let target = stated.unwrap_or(Milli::from_thousandths(1000).unwrap());
     let question = Question {
         namespace: option("namespace"),
+        kind: option("kind").map(|kind| if kind == "Pods" { Kind::Pods } else { Kind::Object }),
+        reading: option("reading").map(|word| if word == "level" { Reading::AsItStands } else { Reading::PerReplica }),
         on_idle: option("idle").map(|idle| if idle == "zero" { OnIdle::Zero } else { OnIdle::Hold }),
         ..Question::new(text, target)
     };

@@ -29,6 +29,7 @@ pub fn run(args: &ExplainArgs) -> anyhow::Result<Exit> {
         namespace: args.namespace.as_deref(),
         workload: args.workload.into(),
         kind: args.kind.map(Into::into),
+        reading: args.reading.map(Into::into),
         on_idle: args.on_idle.map(Into::into),
         ..Question::new(&text, args.target.unwrap_or(DEFAULT_TARGET))
     };

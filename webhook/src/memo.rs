@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nimscale_rules::compile::{Compiled, compile_with};
-use nimscale_rules::measure::{Kind, Measured, Question, Writer, measure};
+use nimscale_rules::measure::{Kind, Measured, Question, Reading, Writer, measure};
 use nimscale_rules::platform::Platform;
 use nimscale_rules::policy::Policies;
 use nimscale_rules::presets::OnIdle;
@@ -33,6 +33,7 @@ struct Key {
     namespace: Option<String>,
     workload: WorkloadKind,
     kind: Option<Kind>,
+    reading: Option<Reading>,
     on_idle: Option<OnIdle>,
     bound: Option<u64>,
     writer: Writer,
@@ -87,7 +88,7 @@ impl Generations {
 
 impl Key {
     fn of(question: &Question<'_>, platform: &Platform) -> Self {
-        let Question { query, target, namespace, workload, kind, on_idle, bound, writer } = *question;
+        let Question { query, target, namespace, workload, kind, reading, on_idle, bound, writer } = *question;
         // Only a matcher on its label asks for the namespace: without that word all namespaces share an answer.
         let asks = query.contains("namespace") || query.contains(&platform.labels.namespace);
         Self {
@@ -96,6 +97,7 @@ impl Key {
             namespace: namespace.filter(|_| asks).map(str::to_owned),
             workload,
             kind,
+            reading,
             on_idle,
             bound,
             writer,

@@ -74,11 +74,11 @@ fn steps(every_seconds: u32, changes: &[Change], after_seconds: u32) -> Directio
 }
 
 /// `periodSeconds` of an HPA ends here.
-const LONGEST_STEP: u32 = 1800;
+pub(super) const LONGEST_STEP: u32 = 1800;
 /// `stabilizationWindowSeconds` of an HPA ends here.
-const LONGEST_WINDOW: u32 = 3600;
+pub(super) const LONGEST_WINDOW: u32 = 3600;
 /// Past this a change is no limit any more.
-const LARGEST_CHANGE: u32 = 1000;
+pub(super) const LARGEST_CHANGE: u32 = 1000;
 /// More steps than anybody can picture.
 const MOST_STEPS: usize = 8;
 
@@ -232,7 +232,7 @@ fn window(word: &str, span: Span) -> Result<u32, Finding> {
 }
 
 /// A plain integer; one that is too large for the type is over every limit.
-fn count(text: &str) -> Option<u32> {
+pub(super) fn count(text: &str) -> Option<u32> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     (plain && !text.is_empty()).then(|| text.parse().unwrap_or(u32::MAX))
 }

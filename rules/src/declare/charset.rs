@@ -16,6 +16,11 @@ pub(super) fn promql(value: &str) -> Option<Finding> {
     first_refused(value, &spans)
 }
 
+/// The first refused character of YAML, whose scalars are then judged by themselves.
+pub(super) fn yaml(value: &str) -> Option<Finding> {
+    first_refused(value, &[Span::new(0, value.len())])
+}
+
 /// `free` are the spans of strings and comments, in order.
 fn first_refused(value: &str, free: &[Span]) -> Option<Finding> {
     let mut free = free.iter().copied().peekable();

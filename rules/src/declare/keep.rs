@@ -2,7 +2,7 @@
 
 use super::lines::{Lines, Next};
 use super::scale::{BOOL, WRONG_DIRECTION};
-use super::{DeclaredMetric, MetricName, Source, target};
+use super::{DeclaredMetric, Intended, MetricName, Source, target};
 use crate::findings::{Code, Finding, cut};
 use crate::place::{Set, Span, Text};
 use crate::policy::Limits;
@@ -54,12 +54,8 @@ const EXAMPLE: &str = "backlog: sum by (pod) (num_requests_waiting) < 8";
 fn read_entry(text: &Text, tokens: &[Token], limits: &Limits) -> Result<DeclaredMetric, Finding> {
     let value = text.as_str();
     let whole = span_of(tokens);
-    let bytes = whole.end - whole.start;
-    let limit = &limits.entry_bytes;
-    if bytes > limit.value {
-        let by = limit.policy().map_or_else(String::new, |policy| format!(" ({policy})"));
-        let message = format!("the entry takes {bytes} bytes; the limit is {}{by}", limit.value);
-        return Err(Finding::at(Code::Ns0362, whole, message).help("a shorter expression"));
+    if let Some(finding) = too_long(whole, limits) {
+        return Err(finding);
     }
     if let [dash, ..] = tokens
         && dash.span.of(value) == "-"
@@ -84,7 +80,16 @@ fn read_entry(text: &Text, tokens: &[Token], limits: &Limits) -> Result<Declared
         place: text.place(place),
         source: Source::Query(text.slice(expression)),
         target: Set::annotation(target, text.place(right)),
+        intended: Intended::default(),
     })
+}
+
+/// The finding about an entry, or an expression, of more bytes than one may have.
+pub(super) fn too_long(whole: Span, limits: &Limits) -> Option<Finding> {
+    let (bytes, limit) = (whole.end - whole.start, &limits.entry_bytes);
+    let by = limit.policy().map_or_else(String::new, |policy| format!(" ({policy})"));
+    let message = format!("the entry takes {bytes} bytes; the limit is {}{by}", limit.value);
+    (bytes > limit.value).then(|| Finding::at(Code::Ns0362, whole, message).help("a shorter expression"))
 }
 
 /// Splits the name from the front of an entry; a name that is returned is one.

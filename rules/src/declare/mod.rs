@@ -7,6 +7,7 @@ mod keep;
 mod lines;
 mod name;
 mod scale;
+mod spec;
 mod target;
 
 use std::collections::BTreeSet;
@@ -18,9 +19,10 @@ pub use name::MetricName;
 
 use crate::findings::{Code, Finding, cut, nearest};
 use crate::keys::{DOMAIN, KEYS, Key, Recognised, recognise};
+use crate::measure::{Kind, Reading};
 use crate::place::{Place, Set, Span, Text};
 use crate::policy::{Limits, lowered};
-use crate::presets::Preset;
+use crate::presets::{OnIdle, Preset};
 use crate::quantity::Milli;
 use crate::workload::{Annotation, Workload};
 
@@ -68,6 +70,15 @@ pub struct DeclaredMetric {
     pub source: Source,
     /// Built-in when a preset stands without a target.
     pub target: Set<Milli>,
+    pub intended: Intended,
+}
+
+/// What its author says of a metric beside its expression; `None` leaves it to the expression's root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intended {
+    pub kind: Option<Kind>,
+    pub on_idle: Option<OnIdle>,
+    pub reading: Option<Reading>,
 }
 
 /// Where the values of a metric come from.
@@ -121,6 +132,10 @@ pub fn declare(workload: &Workload, limits: &Limits) -> (Declaration, Vec<Findin
     }
     if let Some(text) = value(workload, "adopt-hpa", &mut findings) {
         declaration.adopt = through(text, &mut findings, |findings| stated(text, control::adopt, findings));
+    }
+    if let Some(text) = value(workload, "spec", &mut findings) {
+        let spec = spec::read(text, limits, &mut findings);
+        unite_spec(&mut declaration, spec, !kept.is_empty(), &mut findings);
     }
     let most = limits.metrics.value;
     let count = declaration.metrics.len() + kept.len();
@@ -205,7 +220,11 @@ fn value<'w>(workload: &'w Workload, name: &str, findings: &mut Vec<Finding>) ->
     if trimmed(text.as_str()).0.is_empty() {
         return None;
     }
-    let refused = if name == "keep" { charset::promql(text.as_str()) } else { charset::plain(text.as_str()) };
+    let refused = match name {
+        "keep" => charset::promql(text.as_str()),
+        "spec" => charset::yaml(text.as_str()),
+        _ => charset::plain(text.as_str()),
+    };
     if let Some(finding) = refused {
         findings.push(finding.through(text));
         return None;
@@ -246,6 +265,30 @@ fn unite(metrics: &mut Vec<DeclaredMetric>, kept: Vec<DeclaredMetric>, findings:
         } else {
             findings.push(twice(&metric.name, metric.place).help(format!("{}: ", metric.name.other(&names))));
         }
+    }
+}
+
+/// Adds what `spec` states, but for what another key states too.
+fn unite_spec(declaration: &mut Declaration, spec: spec::Spec, keeps: bool, findings: &mut Vec<Finding>) {
+    let mut twice = |what: &str, key: &str, place: Place| {
+        let message = format!("{what} in spec and in {key}");
+        findings.push(Finding::new(Code::Ns0108, place, message).help("one of the two"));
+    };
+    match (&declaration.replicas, spec.replicas) {
+        (Some(_), Some((_, place))) => twice("replicas are stated", "scale", place),
+        (None, Some((replicas, _))) => declaration.replicas = replicas,
+        (Some(_) | None, None) => {}
+    }
+    match (declaration.metrics.is_empty(), keeps, spec.metrics) {
+        (_, _, None) => {}
+        (true, false, Some((metrics, _))) => declaration.metrics = metrics,
+        (true, true, Some((_, place))) => twice("metrics are stated", "keep", place),
+        (false, _, Some((_, place))) => twice("metrics are stated", "scale", place),
+    }
+    match (&declaration.behavior, spec.behavior) {
+        (Some(_), Some((_, place))) => twice("behavior is stated", "an annotation of its own", place),
+        (None, Some((behavior, _))) => declaration.behavior = behavior,
+        (Some(_) | None, None) => {}
     }
 }
 

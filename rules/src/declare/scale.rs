@@ -1,6 +1,7 @@
 //! Read `scale`: `off`, `auto`, or a range and preset targets.
 
-use super::{DeclaredMetric, MetricName, Range, Source, near, target, trimmed, twice};
+use super::behavior::count;
+use super::{DeclaredMetric, Intended, MetricName, Range, Source, near, target, trimmed, twice};
 use crate::findings::{Code, Finding, cut};
 use crate::place::{Origin, Place, Set, Span, Text};
 use crate::policy::{Limits, lowered};
@@ -105,11 +106,9 @@ impl<'a> Reader<'a> {
             return if alone { Ok(false) } else { Err(finding()) };
         }
         if word.starts_with(|c: char| c.is_ascii_digit()) {
-            let range = self.range(word, span, first, scale)?;
-            let (range, from) = range;
-            if range.min == range.max && matches!(from, Origin::Annotation(_)) {
-                let help = if range.max == 1 { "1..2".into() } else { format!("1..{}", range.max) };
-                self.findings.push(Finding::at(Code::Ns0204, span, format!("{word} never scales")).help(help));
+            let (range, from) = self.range(word, span, first, scale)?;
+            if let Origin::Annotation(_) = from {
+                self.findings.extend(never_scales(range, span));
             }
             scale.replicas = Some(Set { value: range, from });
             return Ok(false);
@@ -128,7 +127,6 @@ impl<'a> Reader<'a> {
     /// A range and who set it: of one that is lowered, whoever set the limit.
     fn range(&mut self, word: &str, span: Span, first: bool, scale: &Scale) -> Result<(Range, Origin), Finding> {
         let limit = &self.limits.max_replicas;
-        let ceiling = limit.value;
         let Some((min, max)) = bounds(word) else {
             let message = format!("{} is not a range MIN..MAX", cut(word, 30));
             return Err(Finding::at(Code::Ns0111, span, message).help(self.meant(word, scale)));
@@ -141,26 +139,13 @@ impl<'a> Reader<'a> {
             };
             return Err(Finding::at(Code::Ns0112, span, message).help(help));
         }
-        if min == 0 {
-            let message = "scale to zero is not supported: min must be 1 or more";
-            return Err(Finding::at(Code::Ns0202, span, message).help(format!("1..{}", max.clamp(1, ceiling))));
-        }
-        if min > max {
-            let (shown_min, shown_max) = word.split_once("..").unwrap_or((word, ""));
-            let message = format!("min {} is over max {}", cut(shown_min, 20), cut(shown_max, 20));
-            let (low, high) = (max.clamp(1, ceiling), min.min(ceiling));
-            return Err(Finding::at(Code::Ns0201, span, message).help(format!("{low}..{high}")));
-        }
-        if max > ceiling {
-            let shown = cut(word.split_once("..").map_or(word, |(_, max)| max), 20);
-            if limit.lowers() {
-                self.findings.push(lowered(&format!("max {shown}"), ceiling, limit, Place::of_text(span)));
-                return Ok((Range { min: min.min(ceiling), max: ceiling }, limit.by.clone()));
-            }
-            let message = format!("max {shown} is over the ceiling {ceiling} {}", limit.who());
-            return Err(Finding::at(Code::Ns0203, span, message).help(format!("{}..{ceiling}", min.min(ceiling))));
-        }
-        Ok((Range { min, max }, Origin::Annotation(self.text.place(span))))
+        let (range, lowered) = held(word, (min, max), span, self.limits)?;
+        let from = match &lowered {
+            Some(_) => limit.by.clone(),
+            None => Origin::Annotation(self.text.place(span)),
+        };
+        self.findings.extend(lowered);
+        Ok((range, from))
     }
 
     /// What a malformed range was to be.
@@ -240,6 +225,7 @@ impl<'a> Reader<'a> {
             place: self.text.place(span),
             source: Source::Preset(preset),
             target,
+            intended: Intended::default(),
         });
         Ok(compared)
     }
@@ -314,12 +300,45 @@ fn two_comparisons(second: Span) -> Finding {
     Finding::at(Code::Ns0128, second, "two comparisons in one target").help("kv-cache<75% queue-depth<8")
 }
 
+/// Holds a range, written `MIN..MAX`, to what an HPA and the limits allow; a warning says what was lowered.
+pub(super) fn held(
+    word: &str,
+    (min, max): (u32, u32),
+    span: Span,
+    limits: &Limits,
+) -> Result<(Range, Option<Finding>), Finding> {
+    let limit = &limits.max_replicas;
+    let ceiling = limit.value;
+    let (shown_min, shown_max) = word.split_once("..").unwrap_or((word, word));
+    if min == 0 {
+        let message = "scale to zero is not supported: min must be 1 or more";
+        return Err(Finding::at(Code::Ns0202, span, message).help(format!("1..{}", max.clamp(1, ceiling))));
+    }
+    if min > max {
+        let message = format!("min {} is over max {}", cut(shown_min, 20), cut(shown_max, 20));
+        let (low, high) = (max.clamp(1, ceiling), min.min(ceiling));
+        return Err(Finding::at(Code::Ns0201, span, message).help(format!("{low}..{high}")));
+    }
+    if max <= ceiling {
+        return Ok((Range { min, max }, None));
+    }
+    let shown = cut(shown_max, 20);
+    if limit.lowers() {
+        let lowered = lowered(&format!("max {shown}"), ceiling, limit, Place::of_text(span));
+        return Ok((Range { min: min.min(ceiling), max: ceiling }, Some(lowered)));
+    }
+    let message = format!("max {shown} is over the ceiling {ceiling} {}", limit.who());
+    Err(Finding::at(Code::Ns0203, span, message).help(format!("{}..{ceiling}", min.min(ceiling))))
+}
+
+/// The warning about a range of one number.
+pub(super) fn never_scales(Range { min, max }: Range, span: Span) -> Option<Finding> {
+    let help = if max == 1 { "1..2".into() } else { format!("1..{max}") };
+    (min == max).then(|| Finding::at(Code::Ns0204, span, format!("{min}..{max} never scales")).help(help))
+}
+
 /// `MIN..MAX`; a number that does not fit is over any ceiling.
-fn bounds(word: &str) -> Option<(u32, u32)> {
+pub(super) fn bounds(word: &str) -> Option<(u32, u32)> {
     let (min, max) = word.split_once("..")?;
-    let number = |digits: &str| {
-        let plain = digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
-        (plain && !digits.is_empty()).then(|| digits.parse().unwrap_or(u32::MAX))
-    };
-    Some((number(min)?, number(max)?))
+    Some((count(min)?, count(max)?))
 }

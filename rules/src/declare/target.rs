@@ -51,6 +51,23 @@ pub(super) fn quantity(text: &str, at: usize, preset: &Preset) -> Result<(Milli,
     }
 }
 
+/// A target as an HPA's manifest has it: a plain decimal with a suffix of Kubernetes, where `m` is a thousandth.
+pub(super) fn kubernetes(text: &str, at: usize) -> Result<Milli, Finding> {
+    let slip = Slip { text, at };
+    let (number, suffix) = slip.parts("8")?;
+    let known = matches!(suffix, "" | "m" | "k" | "M" | "G" | "T" | "Ki" | "Mi" | "Gi" | "Ti");
+    let Some((factor, exponent)) = magnitude(suffix).filter(|_| known) else {
+        let meant = plain(number, suffix).map_or_else(|| number.to_owned(), |meant| meant.to_string());
+        return Err(slip.finding(Code::Ns0132, "this suffix is not read here").help(meant));
+    };
+    Milli::from_decimal(number, factor, exponent).map_err(|not| slip.uncounted(not, "a multiple of 0.001"))
+}
+
+/// A target in thousandths, in the unit of a preset and as `scale` has it.
+pub(super) fn in_unit_of(preset: &Preset, target: Milli) -> String {
+    written(target, preset.unit)
+}
+
 /// A target as an author writes it for a preset.
 pub(super) fn example(preset: &Preset) -> String {
     match (preset.target, preset.unit) {
@@ -248,7 +265,13 @@ fn exponent(unit: Unit, suffix: &str) -> Option<i32> {
 
 /// What a number with a well-known suffix most likely means; `m` is milli, as in an HPA.
 fn plain(number: &str, suffix: &str) -> Option<Milli> {
-    let (factor, exponent) = match suffix {
+    let (factor, exponent) = magnitude(suffix)?;
+    Milli::from_decimal(number, factor, exponent).ok()
+}
+
+/// The factor and the power of ten of a well-known suffix.
+fn magnitude(suffix: &str) -> Option<(u64, i32)> {
+    Some(match suffix {
         "" | "s" | "/s" => (1, 0),
         "m" | "ms" => (1, -3),
         "%" => (1, -2),
@@ -264,8 +287,7 @@ fn plain(number: &str, suffix: &str) -> Option<Milli> {
         "Gi" => (1 << 30, 0),
         "Ti" => (1 << 40, 0),
         _ => return None,
-    };
-    Milli::from_decimal(number, factor, exponent).ok()
+    })
 }
 
 /// The seconds of a compound duration, such as `1h30m`.

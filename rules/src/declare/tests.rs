@@ -306,7 +306,6 @@ fn keys_are_checked() {
     assert_eq!(codes(&[scale, ("scal", "1..8")]), [(Code::Ns0101, Some("nimscale.dev/scale".into()))]);
     assert_eq!(codes(&[scale, ("replicas", "1")]), [(Code::Ns0101, None)]);
     assert_eq!(codes(&[scale, ("suppress", "NS0401")]).len(), 1);
-    assert_eq!(codes(&[("spec", "replicas: {}")])[0].0, Code::Ns0199);
     assert_eq!(codes(&[("paused", "true")]), [(Code::Ns0110, Some("nimscale.dev/scale: \"auto\"".into()))]);
     assert_eq!(codes(&[]), []);
     assert_eq!(read(&[]).0, Declaration::default());
@@ -315,6 +314,197 @@ fn keys_are_checked() {
         // A key that is done is read: no value of any of them may hold this.
         assert!(codes(&[(key.name, "\u{7}")]).iter().any(|(code, _)| *code == Code::Ns0109), "{}", key.name);
     }
+}
+
+#[test]
+fn spec_says_everything_in_one_value() {
+    const SPEC: &str = r#"
+replicas: {min: 1, max: 8}
+metrics:
+- {preset: kv-cache, target: 75%}
+- preset: ttft-p95
+- {preset: queue-depth, target: {averageValue: 8}}
+- name: backlog
+  query: |
+    # what waits, of this family alone
+    sum by (pod) (num_requests_waiting{model_name=~"mèta/.*"})
+  target: {averageValue: 100m}
+- {name: level, query: max(gpu_cache_usage_perc), target: {value: 0.75}, kind: Object, onIdle: zero}
+- {name: plain, query: "max(x)", target: 2}
+behavior:
+  scaleUp: {pods: 2, percent: 50, every: 60s}
+  scaleDown: off
+"#;
+    let (declaration, findings) = read(&[("spec", SPEC)]);
+    assert_eq!(findings, []);
+    assert_eq!(declaration.replicas.map(|set| set.value), Some(Range { min: 1, max: 8 }));
+    assert_eq!(declaration.behavior.map(|set| set.value), Behavior::read("up 2/60s,50%/60s; down off").ok());
+    let metrics: Vec<_> = declaration
+        .metrics
+        .iter()
+        .map(|metric| {
+            let Intended { kind, on_idle, reading } = &metric.intended;
+            let expression = match &metric.source {
+                Source::Preset(_) => "",
+                Source::Query(text) => text.as_str(),
+            };
+            (metric.name.as_str(), expression, metric.target.value.thousandths(), *kind, *on_idle, *reading)
+        })
+        .collect();
+    let backlog = "# what waits, of this family alone\nsum by (pod) (num_requests_waiting{model_name=~\"mèta/.*\"})";
+    let (per_replica, level) = (Some(Reading::PerReplica), Some(Reading::AsItStands));
+    assert_eq!(
+        metrics,
+        [
+            ("kv-cache", "", 750, None, None, None),
+            ("ttft-p95", "", 2500, None, None, None),
+            ("queue-depth", "", 8000, None, None, None),
+            ("backlog", backlog, 100, None, None, per_replica),
+            ("level", "max(gpu_cache_usage_perc)", 750, Some(Kind::Object), Some(OnIdle::Zero), level),
+            ("plain", "max(x)", 2000, None, None, None),
+        ]
+    );
+    // A place inside of the expression is one of the annotation.
+    let Source::Query(text) = &declaration.metrics[3].source else { panic!("a query") };
+    let at = backlog.find("num_requests").expect("it is there");
+    assert_eq!(text.place(Span::new(at, at + 3)).bytes.start, SPEC.find("num_requests").expect("it is there"));
+}
+
+#[test]
+fn a_slip_in_spec_says_what_to_type() {
+    for (value, code, bytes, message, help) in [
+        ("{", Code::Ns0141, "", "spec is not YAML", "block style"),
+        ("# nothing", Code::Ns0106, "# nothing", "nimscale.dev/spec is empty", "replicas: {min: 1, max: 8}"),
+        ("[]", Code::Ns0143, "[]", "spec must be a mapping", "replicas: …"),
+        ("replica: 3", Code::Ns0142, "replica", "unknown field replica", "replicas"),
+        ("metrics:\n- querry: x", Code::Ns0142, "querry", "unknown field metrics[0].querry", "query"),
+        (
+            "metrics: [{name: b, query: sum by (a, b) (x), target: 8}]",
+            Code::Ns0142,
+            "b) (x)",
+            "unknown field metrics[0].b) (x)",
+            "query: |",
+        ),
+        ("replicas: {min: 1, max: \"8\"}", Code::Ns0143, "\"8\"", "replicas.max must be an integer", "max: 8"),
+        ("replicas: {max: 8}", Code::Ns0143, "{max: 8}", "replicas needs min and max", "{min: 1, max: 8}"),
+        ("replicas: {min: 0, max: 8}", Code::Ns0202, "{min: 0, max: 8}", "scale to zero", "{min: 1, max: 8}"),
+        ("replicas: {min: 1, max: 99}", Code::Ns0203, "{min: 1, max: 99}", "max 99 is over", "{min: 1, max: 16}"),
+        (
+            "metrics:\n- target: 8",
+            Code::Ns0144,
+            "target: 8",
+            "metrics[0] needs either preset or query",
+            "preset: kv-cache",
+        ),
+        (
+            "metrics:\n- {query: x, target: 8}",
+            Code::Ns0144,
+            "{query: x, target: 8}",
+            "metrics[0] needs a name",
+            "name: backlog",
+        ),
+        (
+            "metrics:\n- {name: a, query: x}",
+            Code::Ns0144,
+            "{name: a, query: x}",
+            "metrics[0] needs a target",
+            "target: {averageValue: 8}",
+        ),
+        ("metrics:\n- {preset: kv-cach}", Code::Ns0114, "kv-cach", "unknown preset kv-cach", "kv-cache"),
+        ("metrics:\n- {preset: rps}", Code::Ns0215, "rps", "rps has no default target", "target: 20"),
+        (
+            "metrics:\n- {preset: kv-cache, onIdle: zero}",
+            Code::Ns0142,
+            "zero",
+            "metrics[0].onIdle stands beside a query only",
+            "the preset alone",
+        ),
+        ("metrics:\n- {preset: kv-cache, target: 75}", Code::Ns0213, "75", "75 is not under", "75%"),
+        ("metrics:\n- {preset: kv-cache, target: {value: 1}}", Code::Ns0218, "1", "value is the level", "averageValue"),
+        ("metrics:\n- {name: A, query: x, target: 8}", Code::Ns0121, "A", "\"A\" is no name", "name: a"),
+        (
+            "metrics:\n- {name: a, query: x, target: 8}\n- {name: a, query: y, target: 8}",
+            Code::Ns0107,
+            "a",
+            "two metrics are called a",
+            "a_2",
+        ),
+        ("metrics:\n- {name: a, query: x, target: 75%}", Code::Ns0132, "75%", "75%: this suffix", "0.75"),
+        ("metrics:\n- {name: a, query: x, target: {averageValue: 2s}}", Code::Ns0132, "2s", "2s: this suffix", "2"),
+        (
+            "metrics:\n- {name: a, query: x, target: many}",
+            Code::Ns0143,
+            "many",
+            "metrics[0].target must be a number",
+            "8",
+        ),
+        (
+            "metrics:\n- {name: a, query: x, target: 8, kind: pods}",
+            Code::Ns0143,
+            "pods",
+            "metrics[0].kind is Pods or Object",
+            "Pods",
+        ),
+        ("metrics:\n- {name: a, query: x\u{2264}, target: 8}", Code::Ns0109, "\u{2264}", "U+2264", "<"),
+        (
+            "metrics:\n- &a {preset: kv-cache}",
+            Code::Ns0145,
+            "{preset: kv-cache}",
+            "an anchor is not allowed",
+            "the value itself",
+        ),
+        (
+            "replicas: !!map {min: 1, max: 8}",
+            Code::Ns0145,
+            "{min: 1, max: 8}",
+            "a tag is not allowed",
+            "the value itself",
+        ),
+        ("replicas: {min: 1, min: 2, max: 8}", Code::Ns0145, "min", "a repeated key", "one of the two"),
+        ("behavior: balancd", Code::Ns0151, "balancd", "\"balancd\" is not", "balanced"),
+        (
+            "behavior: {scaleUp: {pods: 2}}",
+            Code::Ns0143,
+            "{pods: 2}",
+            "scaleUp needs pods or percent",
+            "{pods: 2, every: 60s}",
+        ),
+        ("behavior: {scaleDown: {pods: 0, every: 60s}}", Code::Ns0143, "0", "scaleDown.pods is 1 to 1000", "pods: 1"),
+        (
+            "behavior: {scaleDown: {pods: 1, every: 2h}}",
+            Code::Ns0143,
+            "2h",
+            "scaleDown.every must be a time from 1s to 30m",
+            "every: 60s",
+        ),
+    ] {
+        let (_, findings) = read(&[("spec", value)]);
+        let [finding] = &findings[..] else { panic!("{value}: {findings:?}") };
+        assert_eq!((finding.code, finding.help.as_deref()), (code, Some(help)), "{value}: {}", finding.message);
+        assert!(finding.message.starts_with(message), "{value}: {}", finding.message);
+        assert!(
+            bytes.is_empty() || finding.place.bytes.of(value) == bytes,
+            "{value}: {:?}",
+            finding.place.bytes.of(value)
+        );
+    }
+}
+
+#[test]
+fn what_spec_states_no_other_key_states() {
+    const SPEC: &str = "replicas: {min: 1, max: 8}\nmetrics: [{preset: kv-cache}]\nbehavior: fast";
+    let codes = |values: &[(&str, &str)]| -> Vec<(Code, String)> {
+        read(values).1.into_iter().map(|finding| (finding.code, finding.message)).collect()
+    };
+    let twice = |message: &str| vec![(Code::Ns0108, message.to_owned())];
+    assert_eq!(codes(&[("spec", SPEC), ("scale", "1..4")]), twice("replicas are stated in spec and in scale"));
+    assert_eq!(codes(&[("spec", SPEC), ("scale", "rps<20")]), twice("metrics are stated in spec and in scale"));
+    assert_eq!(codes(&[("spec", SPEC), ("keep", "x < 1")]), twice("metrics are stated in spec and in keep"));
+    assert_eq!(
+        codes(&[("spec", SPEC), ("behavior", "fast")]),
+        twice("behavior is stated in spec and in an annotation of its own")
+    );
+    assert_eq!(codes(&[("spec", "metrics: [{preset: kv-cache}]"), ("scale", "1..4"), ("behavior", "fast")]), []);
 }
 
 #[test]
@@ -364,11 +554,12 @@ fn places_are_the_bytes_that_were_written() {
 fn a_hostile_text_is_read_in_time() {
     // Quadratic work over so many bytes would not end.
     let most = Limits::BUILT_IN.annotation_bytes / 4;
-    for piece in
-        ["(\n", "\"\n", "`", "x < 3\n", "x(", "\t\n", "a:\n", "#\n", "x<", "kv-cache", "a,", "9", "-", " (\n", "]\n"]
-    {
+    for piece in [
+        "a: 1\n", "- a\n", "[", "? ", "(\n", "\"\n", "`", "x < 3\n", "x(", "\t\n", "a:\n", "#\n", "x<", "kv-cache",
+        "a,", "9", "-", " (\n", "]\n",
+    ] {
         let value = piece.repeat(most / piece.len());
-        for key in ["scale", "keep", "behavior", "paused", "mode"] {
+        for key in ["scale", "keep", "spec", "behavior", "paused", "mode"] {
             read(&[(key, &value)]);
         }
     }
@@ -381,6 +572,7 @@ fn piece() -> impl Strategy<Value = String> {
             "x", "a:b", "sum", "by", "(pod)", "(", ")", "{", "}", "rate(x[5m])", "x{l=\"<\"}", "-", "+", "/", ",", ";",
             "or", "and", "bool", "offset", "5m", "Inf", "kv-cache", "name:", "a: ", ":", "#", "\"", "`", "'", "[", "]",
             "\n", "\n  ", "\t", "\r", "..", "off", "auto", "%", "1..8", "ttft-p95", "up", "down", "after", "2/60s", "@",
+            "metrics:\n- ", "{name: a, query: x", "query: |\n  ", "target: ", "{averageValue: ", "}", "behavior: ", "preset: ",
         ]).prop_map(str::to_owned),
         2 => prop::sample::select(vec!["<", " < ", "> ", "<=", "==", "="]).prop_map(str::to_owned),
         2 => "[0-9]{1,3}(\\.[0-9]{1,4})?(m|ms|s|%|k|e3)?",
@@ -399,7 +591,7 @@ proptest! {
 
     #[test]
     fn any_text_is_read_and_every_finding_lies_in_it(value in text()) {
-        for key in ["scale", "keep", "behavior", "paused", "mode"] {
+        for key in ["scale", "keep", "spec", "behavior", "paused", "mode"] {
             let (_, findings) = read(&[(key, &value)]);
             for finding in findings {
                 let bytes = finding.place.bytes;

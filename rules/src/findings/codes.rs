@@ -54,6 +54,7 @@ codes! {
     Ns0104 "NS0104" Error "an annotation that YAML does not read as a string";
     Ns0106 "NS0106" Error "an annotation that is empty or holds only comments";
     Ns0107 "NS0107" Error "two metrics with one name";
+    Ns0108 "NS0108" Error "a field that is stated twice";
     Ns0109 "NS0109" Error "a character that is not allowed here";
     Ns0110 "NS0110" Warning "modifying keys without a key that declares a workload";
     Ns0111 "NS0111" Error "a malformed range";
@@ -77,6 +78,11 @@ codes! {
     Ns0133 "NS0133" Error "a separator that does not separate";
     Ns0134 "NS0134" Error "an empty side of <";
     Ns0135 "NS0135" Error "a list dash in front of an entry";
+    Ns0141 "NS0141" Error "a spec that is not YAML";
+    Ns0142 "NS0142" Error "an unknown field in spec";
+    Ns0143 "NS0143" Error "a value in spec that is of another type, or out of range";
+    Ns0144 "NS0144" Error "a metric in spec without what makes one";
+    Ns0145 "NS0145" Error "an anchor, alias, tag, merge key or repeated key in spec";
     Ns0151 "NS0151" Error "a malformed behavior";
     Ns0152 "NS0152" Error "a malformed paused";
     Ns0153 "NS0153" Error "a malformed mode, policy or adopt-hpa";
@@ -100,6 +106,7 @@ codes! {
     Ns0215 "NS0215" Error "a preset without a default target";
     Ns0216 "NS0216" Warning "a ratio target that the HPA's tolerance never lets it pass";
     Ns0217 "NS0217" Warning "a latency target between bucket edges, or of a preset over the top";
+    Ns0218 "NS0218" Error "value, which needs one level for the workload";
     Ns0221 "NS0221" Warning "a value that a policy's limit lowered";
     Ns0222 "NS0222" Warning "a policy that does not exist";
     Ns0223 "NS0223" Warning "two policies of one priority";

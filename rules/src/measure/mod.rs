@@ -64,6 +64,8 @@ pub struct Question<'a> {
     /// `None` leaves it to the expression's root.
     pub kind: Option<Kind>,
     /// `None` leaves it to the expression's root.
+    pub reading: Option<Reading>,
+    /// `None` leaves it to the expression's root.
     pub on_idle: Option<OnIdle>,
     /// The overload bound; `None` derives it from the target.
     pub bound: Option<u64>,
@@ -88,6 +90,7 @@ impl<'a> Question<'a> {
             namespace: None,
             workload: WorkloadKind::Deployment,
             kind: None,
+            reading: None,
             on_idle: None,
             bound: None,
             writer: Writer::Author,

@@ -49,7 +49,7 @@ pub fn root(
         findings.push(Finding::at(Code::Ns0370, span, message).help("> bool, or clamp_min"));
     }
     match kind {
-        Kind::Pods => per_pod(node, flow, platform, findings),
+        Kind::Pods => per_pod(node, flow, question, platform, findings),
         Kind::Object => for_workload(node, flow, question, platform, findings),
     }
 }
@@ -82,8 +82,18 @@ fn no_pod(node: &Node, flow: &Flow, platform: &Platform) -> Finding {
     Finding::at(Code::Ns0320, place, message).help(format!("by ({kept}{pod}), or the kind Object"))
 }
 
-fn per_pod(node: &Node, flow: &Flow, platform: &Platform, findings: &mut Vec<Finding>) -> Option<Root> {
+fn per_pod(
+    node: &Node,
+    flow: &Flow,
+    question: &Question<'_>,
+    platform: &Platform,
+    findings: &mut Vec<Finding>,
+) -> Option<Root> {
     let pod = &platform.labels.pod;
+    if question.reading == Some(Reading::AsItStands) {
+        findings.push(no_level(node, "is per pod"));
+        return None;
+    }
     if !flow.additive {
         let message = "the HPA averages this value over the pods; that is not the fleet's own value";
         findings.push(Finding::at(Code::Ns0372, node.span, message));
@@ -121,12 +131,28 @@ fn for_workload(
     }
     let serving = serving(node, platform);
     let kind = MetricKind::Object(question.workload);
-    if flow.additive || serving.is_none() {
-        let message = "one total for the workload: its target is read as N per replica";
-        findings.push(Finding::at(Code::Ns0373, node.span, message));
-        return Some(Root { kind, completion: None, reading: Reading::PerReplica, serving: None });
+    let total = flow.additive || serving.is_none();
+    match (question.reading, serving) {
+        (None, _) if total => {
+            let message = "one total for the workload: its target is read as N per replica";
+            findings.push(Finding::at(Code::Ns0373, node.span, message));
+        }
+        (Some(Reading::PerReplica), _) => {}
+        (Some(Reading::AsItStands), None) => {
+            findings.push(no_level(node, "reads no series of the workload's pods"));
+            return None;
+        }
+        (None | Some(Reading::AsItStands), serving) => {
+            return Some(Root { kind, completion: None, reading: Reading::AsItStands, serving });
+        }
     }
-    Some(Root { kind, completion: None, reading: Reading::AsItStands, serving })
+    Some(Root { kind, completion: None, reading: Reading::PerReplica, serving: None })
+}
+
+/// `value` where the HPA has nothing to divide by: a metric per pod, or one that no pod of the workload has.
+fn no_level(node: &Node, why: &str) -> Finding {
+    let message = format!("value is the level of a whole workload; this one {why}");
+    Finding::at(Code::Ns0218, node.span, message).help("averageValue")
 }
 
 /// The labels that tell the samples apart, when they are known.
