@@ -192,7 +192,8 @@ impl Walk<'_> {
         let copies = alias.is_some_and(|alias| {
             let copied = [(&names.pod, &alias.pod), (&names.namespace, &alias.namespace)];
             name == "label_replace"
-                && (text(2), text(4)) == ("$1", "(.*)")
+                && text(2) == "$1"
+                && matches!(text(4), "(.*)" | "(.+)")
                 && copied.iter().any(|(to, from)| *to == label && *from == text(3))
         });
         if copies {
