@@ -51,7 +51,8 @@ const EXPRESSIONS: &[&str] = &[
     "sum by (pod) (a) / on (pod) sum by (pod) (b)",
     "sum by (pod, l) (a) / on (pod) group_left () sum by (pod) (b)",
     "sum by (pod) (a) * on (pod) group_right () max by (pod, l) (b)",
-    "rate(w_sum[2m]) / rate(w_count[2m])",
+    "rate(w_hits_total[2m]) / rate(w_queries_total[2m])",
+    "histogram_quantile(0.9, rate(w_bucket[2m]))",
     "sum by (pod) (a) / ignoring (l) sum by (pod, l) (b)",
     "a - b + a",
     "-load ^ 2 or 1 - depth",
@@ -416,11 +417,8 @@ fn a_root_completed_by_hand_is_the_same_rule() {
         assert_eq!(after.verdict.completion, None, "{by_hand}");
         let codes = after.verdict.codes;
         let after = after.measure.unwrap_or_else(|| panic!("{by_hand}: {codes:?}"));
-        // What is idle is told from the author's root.
-        if after.on_idle == measure.on_idle {
-            assert_eq!(after, *measure, "{by_hand}");
-            completed += 1;
-        }
+        assert_eq!(after, *measure, "{by_hand}");
+        completed += 1;
     }
     assert!(completed > 8, "{completed}");
 }

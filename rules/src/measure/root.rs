@@ -172,10 +172,13 @@ fn serving(node: &Node, platform: &Platform) -> Option<Selector> {
     Some(Selector { shift: Shift::default(), ..(*chosen).clone() })
 }
 
-/// Quantiles and means of latencies are not a number while idle; under pointwise functions and numbers they still are.
+/// Quantiles and means of latencies are not a number while idle; under pointwise functions, numbers and a maximum they
+/// still are.
 pub fn idle_of(node: &Node) -> OnIdle {
     match &node.kind {
         NodeKind::Negate(inner) => idle_of(inner),
+        // It passes over what is not a number, and is none itself only where nothing is.
+        NodeKind::Aggregate(Aggregate { op: Aggregator::Max | Aggregator::Min, inner, .. }) => idle_of(inner),
         NodeKind::Call { function, args } => match function.effect {
             Effect::Quantile => OnIdle::Zero,
             Effect::Pointwise | Effect::Sort | Effect::WritesLabel => args.first().map_or(OnIdle::Hold, idle_of),

@@ -29,11 +29,16 @@ impl Walk<'_> {
         let data = args.iter().zip(&flows).find(|(_, flow)| flow.pod != PodAsWritten::Any);
         let mut flow = data.map_or_else(Flow::constant, |(_, flow)| flow.clone());
         let mut parameters = args.iter().zip(&flows).filter(|(_, flow)| flow.pod == PodAsWritten::Any);
-        flow.separable &= !parameters.any(|(arg, _)| self.grows(arg));
+        let grows = parameters.any(|(arg, _)| self.grows(arg));
+        flow.separable &= !grows;
         match function.effect {
             Effect::Constant | Effect::Scalar => {}
-            // What a sum of histograms holds is the sum of what they hold.
-            Effect::Pointwise => flow.additive &= matches!(name, "histogram_count" | "histogram_sum"),
+            // What a sum of histograms holds is the sum of what they hold. A total that is rounded or bounded still is one.
+            Effect::Pointwise => {
+                let bounds = ["abs", "ceil", "clamp", "clamp_max", "clamp_min", "floor", "round"];
+                flow.additive &= matches!(name, "histogram_count" | "histogram_sum")
+                    || (flow.pod == PodAsWritten::No && !grows && bounds.contains(&name));
+            }
             Effect::Date if args.is_empty() => return Flow::without_labels("a date of the evaluation time", span),
             Effect::Date => flow.additive = false,
             Effect::OverRange(over) => self.over_range_of(name, over, args, data.map(|(arg, _)| arg), &mut flow),
@@ -174,8 +179,12 @@ impl Walk<'_> {
         }
         let why = Reason { clause: function.name.to_owned(), span };
         flow.labels.drop(&LabelList::of(["le"]), None, &why);
-        flow.unique |= self.is_unique(flow, &args[args.len() - 1]);
-        flow.completion = None;
+        let of = &args[args.len() - 1];
+        flow.unique |= self.is_unique(flow, of);
+        // Each series of a rate has a quantile of its own: the maximum is one of the pod's.
+        let rate = Effect::OverRange(OverRange::Rate);
+        let of_rate = matches!(&of.kind, NodeKind::Call { function, .. } if function.effect == rate);
+        flow.completion = of_rate.then_some(Completion::Max);
         flow.additive = false;
     }
 

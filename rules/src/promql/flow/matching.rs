@@ -183,10 +183,11 @@ impl Walk<'_> {
             pod_dropped: lhs.pod_dropped.clone().or_else(|| rhs.pod_dropped.clone()),
             labels,
             unique: lhs.unique || rhs.unique,
-            // The maximum of ratios is a ratio of the pod; the sum of ratios of rates is nothing.
+            // The maximum of ratios is a ratio of the pod; their sum is nothing.
             completion: match (lhs.completion, rhs.completion) {
                 (Some(Completion::Max), Some(Completion::Max)) => Some(Completion::Max),
                 (Some(Completion::Sum), Some(Completion::Sum)) if sums => Some(Completion::Sum),
+                (Some(Completion::Sum), Some(Completion::Sum)) if binary.op == BinaryOp::Div => Some(Completion::Max),
                 (Some(_) | None, Some(_) | None) => None,
             },
             additive: sums && lhs.additive && rhs.additive,
