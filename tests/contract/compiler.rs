@@ -1,9 +1,13 @@
 //! The compiler from outside: the machine interface of the binary, one run an expression.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
+
+use super::data::WorkloadKind;
+use super::expression::Root;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Idle {
@@ -20,20 +24,44 @@ impl Idle {
     }
 }
 
+impl WorkloadKind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compiled {
-    /// The template of a metric of kind Pods.
-    Pods(String),
-    /// The kind, where it is another one.
-    Other(String),
+    /// The metric's kind and template.
+    Accepted(Kind, String),
     /// The codes of the errors, each once.
     Refused(Vec<String>),
 }
 
-/// Compiles for target 1, which bounds the metric at [`super::oracle::BOUND`].
-pub fn compile(expression: &str, idle: Idle) -> Compiled {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Kind {
+    Pods,
+    Object,
+}
+
+impl Kind {
+    pub fn of(root: Root) -> Self {
+        match root {
+            Root::Unique | Root::Max | Root::Sum => Self::Pods,
+            Root::Total(_) | Root::Level(_) => Self::Object,
+        }
+    }
+}
+
+/// Compiles for target 1, which bounds the metric at [`super::oracle::BOUND`]. The kind is left to the compiler.
+pub fn compile(expression: &str, idle: Idle, workload: WorkloadKind, platform: &Path) -> Compiled {
     let mut run = Command::new(env!("CARGO_BIN_EXE_nimscale"))
         .args(["explain", "--expr", "-", "--target", "1", "--on-idle", idle.word(), "-o", "json"])
+        .args(["--workload", workload.word(), "--platform"])
+        .arg(platform)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -48,8 +76,7 @@ pub fn compile(expression: &str, idle: Idle) -> Compiled {
         panic!("not the machine interface ({error}, {}) for {expression:?}:\n{stdout}\n{stderr}", output.status)
     });
     match answer {
-        Answer::Accepted { kind, template } if kind == "Pods" => Compiled::Pods(template),
-        Answer::Accepted { kind, .. } => Compiled::Other(kind),
+        Answer::Accepted { kind, template } => Compiled::Accepted(kind, template),
         Answer::Refused { diagnostics } => {
             let errors = diagnostics.into_iter().filter(|diagnostic| diagnostic.severity == "error");
             let mut codes: Vec<_> = errors.map(|error| error.code).collect();
@@ -63,7 +90,7 @@ pub fn compile(expression: &str, idle: Idle) -> Compiled {
 #[derive(Deserialize)]
 #[serde(tag = "verdict", rename_all = "lowercase")]
 enum Answer {
-    Accepted { kind: String, template: String },
+    Accepted { kind: Kind, template: String },
     Refused { diagnostics: Vec<Diagnostic> },
 }
 

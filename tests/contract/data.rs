@@ -1,14 +1,16 @@
 //! The series that every contract test is asked about: small, the same in each run, full of what goes wrong.
 //!
 //! Values are eighths, so that sums are exact whatever their order. Counters restart, pods are idle, late or gone, names
-//! repeat across namespaces, some series are scraped twice through a second Service.
+//! repeat across namespaces and nearly repeat inside one, some series are scraped twice through a second Service. Some
+//! series are told by somebody else than the pod: GPUs by their exporter, the node of a pod by kube-state-metrics, a
+//! queue by its broker, the load of a node by nobody's pod.
 
 use std::fmt::Write;
 
 /// A multiple of two hours and ten minutes: everything lies in one block of the database.
 pub const START: u64 = 1_699_999_800;
 pub const STEP: u64 = 15;
-const STEPS: u64 = 160;
+pub const STEPS: u64 = 160;
 
 /// Seconds after [`START`]. In order: all is well; two samples of the late pod; just after a restart; all is well;
 /// inside the look-back of the pod that is gone; the end.
@@ -29,19 +31,74 @@ const fn pod(namespace: &'static str, name: &'static str) -> Pod {
     Pod { namespace, name }
 }
 
-const RESTARTS: Pod = pod("llm", "nim-a-1");
-const IDLE: Pod = pod("llm", "nim-a-2");
-const LATE: Pod = pod("llm", "nim-b-1");
-const RESTARTS_LATER: Pod = pod("chat", "nim-a-1");
-const FALLS_IDLE: Pod = pod("chat", "nim-a-2");
-const GONE: Pod = pod("chat", "nim-c-1");
-const STEADY: Pod = pod("batch", "nim-a-1");
+const RESTARTS: Pod = pod("llm", "nim-a-7d4f9c6b5d-x7k2p");
+const IDLE: Pod = pod("llm", "nim-a-7d4f9c6b5d-q8zrt");
+const LATE: Pod = pod("llm", "nim-a-large-5c9d8b7f6d-b2c4d");
+/// A Job's: no workload has it.
+const BENCH: Pod = pod("llm", "nim-a-bench-x7k2p");
+const FIRST: Pod = pod("llm", "nim-b-0");
+const SECOND: Pod = pod("llm", "nim-b-1");
+/// A Deployment's, of the name of the StatefulSet above; both hashes happen to be numbers.
+const DIGITS: Pod = pod("llm", "nim-b-56789-24567");
+const RESTARTS_LATER: Pod = pod("chat", "nim-a-7d4f9c6b5d-x7k2p");
+const FALLS_IDLE: Pod = pod("chat", "nim-a-7d4f9c6b5d-q8zrt");
+/// Of an older ReplicaSet.
+const GONE: Pod = pod("chat", "nim-a-58c6d9f7b4-mmw5v");
+const STEADY: Pod = pod("batch", "nim-a-0");
 /// Exports no `load_score`.
 const PLAIN: Pod = pod("batch", "worker-0");
-const GPU_EXPORTER: Pod = pod("batch", "dcgm-0");
+const GPU_EXPORTER: Pod = pod("batch", "dcgm-exporter-x7k2p");
 
-pub const PODS: [Pod; 9] = [RESTARTS, IDLE, LATE, RESTARTS_LATER, FALLS_IDLE, GONE, STEADY, PLAIN, GPU_EXPORTER];
+pub const PODS: [Pod; 13] =
+    [RESTARTS, IDLE, LATE, BENCH, FIRST, SECOND, DIGITS, RESTARTS_LATER, FALLS_IDLE, GONE, STEADY, PLAIN, GPU_EXPORTER];
 pub const NAMESPACES: [&str; 3] = ["llm", "chat", "batch"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    pub kind: WorkloadKind,
+    pub namespace: &'static str,
+    pub name: &'static str,
+    pub pods: &'static [Pod],
+}
+
+const fn workload(kind: WorkloadKind, namespace: &'static str, name: &'static str, pods: &'static [Pod]) -> Workload {
+    Workload { kind, namespace, name, pods }
+}
+
+pub const WORKLOADS: [Workload; 7] = [
+    workload(WorkloadKind::Deployment, "llm", "nim-a", &[RESTARTS, IDLE]),
+    workload(WorkloadKind::Deployment, "llm", "nim-a-large", &[LATE]),
+    workload(WorkloadKind::Deployment, "llm", "nim-b", &[DIGITS]),
+    workload(WorkloadKind::Deployment, "chat", "nim-a", &[RESTARTS_LATER, FALLS_IDLE, GONE]),
+    workload(WorkloadKind::StatefulSet, "llm", "nim-b", &[FIRST, SECOND]),
+    workload(WorkloadKind::StatefulSet, "batch", "nim-a", &[STEADY]),
+    workload(WorkloadKind::StatefulSet, "batch", "worker", &[PLAIN]),
+];
+
+/// The administrator's words about the families below.
+pub fn platform(dialect: &str) -> String {
+    format!(
+        "dialect: \"{dialect}\"\n\
+         aliases: [{{metrics: 'DCGM_FI_.*', namespace: exported_namespace, pod: exported_pod}}]\n\
+         families: {{queue_length: namespace, queue_limit: namespace, node_load: cluster, cluster_budget: cluster}}\n"
+    )
+}
+
+/// Those of [`platform`] that have no pod.
+pub fn has_pod(family: &str) -> bool {
+    !["queue_length", "queue_limit", "node_load", "cluster_budget"].contains(&family)
+}
+
+/// Those whose series the pods make themselves.
+pub fn is_own(family: &str) -> bool {
+    has_pod(family) && !family.starts_with("kube_") && !family.starts_with("DCGM_FI_")
+}
 
 /// A family as the expression generator sees it: its name and the labels that tell its series apart inside a pod.
 #[derive(Clone, Copy, Debug)]
@@ -53,15 +110,30 @@ pub struct Family {
 const MODELS: (&str, &[&str]) = ("model_name", &[LLAMA, MISTRAL]);
 const ENGINES: (&str, &[&str]) = ("engine", &["0", "1"]);
 const SERVICES: (&str, &[&str]) = ("service", &["nim", "nim-all"]);
+const GPUS: (&str, &[&str]) = ("gpu", &["0", "1"]);
 
-pub const GAUGES: [Family; 6] = [
+pub const GAUGES: [Family; 5] = [
     Family { name: "queue_depth", labels: &[MODELS, ENGINES] },
     Family { name: "num_requests_running", labels: &[MODELS, SERVICES] },
     Family { name: "slots_in_use", labels: &[MODELS, SERVICES] },
     Family { name: "load_score", labels: &[MODELS] },
     Family { name: "pod:num_requests_running:max", labels: &[MODELS] },
-    Family { name: "DCGM_FI_DEV_GPU_UTIL", labels: &[("gpu", &["0", "1"]), ("exported_pod", &["nim-a-1", "nim-a-2"])] },
 ];
+
+/// Of an exporter, about others' pods.
+pub const GPU_GAUGES: [Family; 2] = [
+    Family { name: "DCGM_FI_DEV_GPU_UTIL", labels: &[GPUS] },
+    Family { name: "DCGM_FI_DEV_POWER_USAGE", labels: &[GPUS, ("exported_container", &["nim"])] },
+];
+pub const GPU_COUNTER: Family = Family { name: "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", labels: &[GPUS] };
+
+/// 1 for each pod, whether it serves or not; with the pod's node.
+pub const POD_INFO: Family = Family { name: "kube_pod_info", labels: &[("node", &["n1", "n2"])] };
+
+pub const OF_NAMESPACE: [Family; 2] =
+    [Family { name: "queue_length", labels: &[MODELS] }, Family { name: "queue_limit", labels: &[MODELS] }];
+pub const NODE_LOAD: Family = Family { name: "node_load", labels: &[("node", &["n1", "n2"])] };
+pub const CLUSTER_BUDGET: Family = Family { name: "cluster_budget", labels: &[MODELS] };
 
 pub const COUNTERS: [Family; 4] = [
     Family { name: "request_success_total", labels: &[MODELS, ("reason", &["stop", ANGLES]), SERVICES] },
@@ -74,43 +146,71 @@ pub const HISTOGRAM: Family = Family { name: "latency_seconds_bucket", labels: &
 
 #[derive(Clone, Debug)]
 pub struct Series {
-    pub pod: Pod,
+    about: About,
     name: &'static str,
     /// Without `namespace` and `pod`.
     labels: Vec<(&'static str, String)>,
+    /// The pod that they name, which is not always the one that the series is about.
+    told_by: Option<Pod>,
     /// One value a step; `None` where the pod does not live.
     values: Vec<Option<f64>>,
 }
 
-pub fn all_series() -> Vec<Series> {
-    PODS.into_iter().flat_map(series_of).collect()
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    Pod(Pod),
+    Namespace(&'static str),
+    Cluster,
+    /// A GPU that no pod has.
+    Nobody,
 }
 
-/// The text of `promtool tsdb create-blocks-from openmetrics`.
-pub fn open_metrics<'a>(series: impl Iterator<Item = &'a Series>, namespace: Namespace) -> String {
+/// What a database holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holds {
+    Everything,
+    /// What is about some pods of one namespace, about the namespace, and about the cluster. The request chooses the
+    /// namespace, so no series names it; and a series about a pod names that pod.
+    Pods(&'static str, Vec<Pod>),
+}
+
+pub fn all_series() -> Vec<Series> {
+    let pods = PODS.into_iter().flat_map(series_of);
+    pods.chain(NAMESPACES.into_iter().flat_map(of_namespace)).chain(of_cluster()).collect()
+}
+
+/// The text of `promtool tsdb create-blocks-from openmetrics` for a database, `earlier` by so many seconds.
+pub fn open_metrics(series: &[Series], holds: &Holds, earlier: u64) -> String {
     let mut text = String::new();
     for series in series {
-        let mut labels = format!("pod=\"{}\"", series.pod.name);
-        match namespace {
-            Namespace::Kept => write!(labels, ",namespace=\"{}\"", series.pod.namespace).expect("a String takes all"),
-            Namespace::Erased => {}
-        }
-        for (name, value) in &series.labels {
-            write!(labels, ",{name}=\"{value}\"").expect("a String takes all");
-        }
+        let Some(labels) = series.labels_in(holds) else { continue };
         for (step, value) in (0..).zip(&series.values) {
             let Some(value) = value else { continue };
-            let time = START + step * STEP;
+            let time = START + step * STEP - earlier;
             writeln!(text, "{}{{{labels}}} {} {time}", series.name, number(*value)).expect("a String takes all");
         }
     }
     text + "# EOF\n"
 }
 
-#[derive(Clone, Copy, Debug)]
-pub enum Namespace {
-    Kept,
-    Erased,
+impl Series {
+    fn labels_in(&self, holds: &Holds) -> Option<String> {
+        let (namespace, pod) = match (holds, self.about) {
+            (Holds::Everything, About::Pod(_) | About::Nobody) => {
+                (self.told_by.map(|pod| pod.namespace), self.told_by.map(|pod| pod.name))
+            }
+            (Holds::Everything, About::Namespace(namespace)) => (Some(namespace), None),
+            (Holds::Pods(_, pods), About::Pod(pod)) if pods.contains(&pod) => (None, Some(pod.name)),
+            (Holds::Pods(own, _), About::Namespace(namespace)) if *own == namespace => (None, None),
+            (Holds::Everything | Holds::Pods(..), About::Cluster) => (None, None),
+            (Holds::Pods(..), About::Pod(_) | About::Namespace(_) | About::Nobody) => return None,
+        };
+        let own =
+            [("namespace", namespace), ("pod", pod)].into_iter().filter_map(|(label, value)| Some((label, value?)));
+        let others = self.labels.iter().map(|(label, value)| (*label, value.as_str()));
+        let labels: Vec<_> = own.chain(others).map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        Some(labels.join(","))
+    }
 }
 
 fn number(value: f64) -> String {
@@ -124,7 +224,7 @@ fn number(value: f64) -> String {
 }
 
 fn series_of(pod: Pod) -> Vec<Series> {
-    let mut out = Writer { pod, series: Vec::new() };
+    let mut out = Writer { about: About::Pod(pod), told_by: Some(pod), series: Vec::new() };
 
     for (model, engine) in [(LLAMA, "0"), (LLAMA, "1"), (MISTRAL, "0")] {
         let labels = [("model_name", model), ("engine", engine)];
@@ -150,11 +250,44 @@ fn series_of(pod: Pod) -> Vec<Series> {
         out.gauge("load_score", &[("model_name", LLAMA)], |_| llama);
         out.gauge("load_score", &[("model_name", MISTRAL)], |_| mistral);
     }
-    if pod == GPU_EXPORTER {
-        for (gpu, used_by) in [("0", RESTARTS), ("1", IDLE), ("0", RESTARTS_LATER), ("1", FALLS_IDLE)] {
-            let labels = [("gpu", gpu), ("exported_namespace", used_by.namespace), ("exported_pod", used_by.name)];
-            out.gauge("DCGM_FI_DEV_GPU_UTIL", &labels, |noise| (noise % 101) as f64);
+
+    // kube-state-metrics tells of a pod before it serves, and is scraped for it.
+    let node = if noise(out.seed("node", &[]), 0).is_multiple_of(2) { "n1" } else { "n2" };
+    let labels = [("node", node), ("job", "kube-state-metrics"), ("instance", "10.0.1.9:8080"), ("service", "ksm")];
+    out.push("kube_pod_info", &labels, vec![Some(1.0); STEPS as usize + 1]);
+
+    if let Some(watts) = power(pod) {
+        for (gpu, watts) in ["0", "1"].into_iter().zip(watts) {
+            out.gpu(gpu, watts);
         }
+    }
+    if pod == GPU_EXPORTER {
+        out.about = About::Nobody;
+        out.gpu("1", 40.0);
+    }
+    out.series
+}
+
+fn of_namespace(namespace: &'static str) -> Vec<Series> {
+    let mut out = Writer { about: About::Namespace(namespace), told_by: None, series: Vec::new() };
+    let (llama, mistral) = if namespace == "llm" { (48.0, 16.0) } else { (24.0, 8.0) };
+    for (model, limit) in [(LLAMA, llama), (MISTRAL, mistral)] {
+        let labels = [("model_name", model), ("service", "broker")];
+        out.gauge("queue_length", &labels, |noise| (noise % 31) as f64);
+        if namespace != "batch" {
+            out.gauge("queue_limit", &labels, |_| limit);
+        }
+    }
+    out.series
+}
+
+fn of_cluster() -> Vec<Series> {
+    let mut out = Writer { about: About::Cluster, told_by: None, series: Vec::new() };
+    for node in ["n1", "n2"] {
+        out.gauge("node_load", &[("node", node), ("service", "node-exporter")], |noise| (noise % 17) as f64 / 2.0);
+    }
+    for (model, budget) in [(LLAMA, 3.0), (MISTRAL, 5.0)] {
+        out.gauge("cluster_budget", &[("model_name", model), ("service", "finance")], |_| budget);
     }
     out.series
 }
@@ -165,12 +298,31 @@ fn slots(pod: Pod) -> (f64, f64) {
         (3.0, 7.0)
     } else if pod == IDLE {
         (0.0, 0.0)
+    } else if pod == FIRST {
+        (16.0, 32.0)
+    } else if pod == SECOND {
+        (4.0, 12.0)
     } else if pod == RESTARTS_LATER {
         (20.0, 11.0)
     } else if pod == STEADY {
         (100.0, 400.0)
     } else {
         (1.0, 2.5)
+    }
+}
+
+/// `DCGM_FI_DEV_POWER_USAGE` of a pod's two GPUs.
+fn power(pod: Pod) -> Option<[f64; 2]> {
+    if pod == RESTARTS {
+        Some([100.0, 300.0])
+    } else if pod == IDLE {
+        Some([50.0, 60.0])
+    } else if pod == FIRST {
+        Some([200.0, 220.0])
+    } else if pod == RESTARTS_LATER || pod == FALLS_IDLE {
+        Some([500.0, 510.0])
+    } else {
+        None
     }
 }
 
@@ -196,7 +348,8 @@ fn load(pod: Pod) -> Option<(f64, f64)> {
 }
 
 struct Writer {
-    pod: Pod,
+    about: About,
+    told_by: Option<Pod>,
     series: Vec<Series>,
 }
 
@@ -256,8 +409,8 @@ impl Writer {
         let mut total = first;
         let mut values = Vec::new();
         for step in 0..=STEPS {
-            let idle = self.pod == IDLE || self.pod == FALLS_IDLE && step >= 80;
-            let restarts = self.pod == RESTARTS && step == 70 || self.pod == RESTARTS_LATER && step == 100;
+            let idle = self.is_about(IDLE) || self.is_about(FALLS_IDLE) && step >= 80;
+            let restarts = self.is_about(RESTARTS) && step == 70 || self.is_about(RESTARTS_LATER) && step == 100;
             if restarts {
                 total = 0;
             } else if !idle {
@@ -269,11 +422,32 @@ impl Writer {
     }
 
     fn lives(&self, step: u64) -> bool {
-        !(self.pod == LATE && step < 60 || self.pod == GONE && step > 110)
+        !(self.is_about(LATE) && step < 60 || self.is_about(GONE) && step > 110)
+    }
+
+    fn is_about(&self, pod: Pod) -> bool {
+        self.about == About::Pod(pod)
+    }
+
+    /// A GPU as its exporter tells of it. The exporter's scrape renamed the labels that name the GPU's pod.
+    fn gpu(&mut self, gpu: &'static str, watts: f64) {
+        let from = self.series.len();
+        self.gauge("DCGM_FI_DEV_GPU_UTIL", &[("gpu", gpu)], |noise| (noise % 101) as f64);
+        self.gauge("DCGM_FI_DEV_POWER_USAGE", &[("gpu", gpu), ("exported_container", "nim")], |_| watts);
+        self.counter("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", &[("gpu", gpu)], 6);
+        for series in &mut self.series[from..] {
+            if let About::Pod(pod) = series.about {
+                series.labels.push(("exported_namespace", pod.namespace.to_owned()));
+                series.labels.push(("exported_pod", pod.name.to_owned()));
+            }
+            series.told_by = Some(GPU_EXPORTER);
+            series.labels.retain(|(label, _)| !["instance", "service"].contains(label));
+            series.labels.extend([("instance", "10.0.0.12:9400".to_owned()), ("service", "dcgm-exporter".to_owned())]);
+        }
     }
 
     fn push(&mut self, name: &'static str, labels: &[(&'static str, &str)], values: Vec<Option<f64>>) {
-        let index = PODS.iter().position(|pod| *pod == self.pod).expect("every pod is in the table");
+        let index = PODS.iter().position(|pod| self.is_about(*pod)).unwrap_or(PODS.len());
         let mut all = vec![
             ("job", "nim".to_owned()),
             ("instance", format!("10.0.0.{index}:8000")),
@@ -288,13 +462,18 @@ impl Writer {
             all.retain(|(name, _)| name != label);
             all.push((label, (*value).to_owned()));
         }
-        self.series.push(Series { pod: self.pod, name, labels: all, values });
+        self.series.push(Series { about: self.about, name, labels: all, told_by: self.told_by, values });
     }
 
     fn seed(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         let mut hash = 0xcbf2_9ce4_8422_2325;
+        let about = match self.about {
+            About::Pod(pod) => [pod.namespace, pod.name],
+            About::Namespace(namespace) => [namespace, ""],
+            About::Cluster | About::Nobody => ["", ""],
+        };
         let words = labels.iter().flat_map(|(label, value)| [*label, *value]);
-        for byte in [self.pod.namespace, self.pod.name, name].into_iter().chain(words).flat_map(str::bytes) {
+        for byte in about.into_iter().chain([name]).chain(words).flat_map(str::bytes) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
         }
         hash

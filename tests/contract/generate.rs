@@ -1,61 +1,108 @@
-//! Random expressions of which nearly all are of kind Pods and accepted.
+//! Random expressions of which nearly all are accepted, of kind Pods and of kind Object.
 //!
-//! Each is correct PromQL by construction, and says how the samples of a pod become one. Spelling varies too: white space,
-//! comments, the case of keywords, where `by` stands, parentheses that precedence makes superfluous.
+//! Each is correct PromQL by construction. The generator knows of each how its samples become one, whether its value grows
+//! with the pods, and which sides all pods share; nothing of that is asked of the compiler.
 
 use super::compiler::Idle;
-use super::data::{ANGLES, COUNTERS, Family, GAUGES, HISTOGRAM};
-use super::oracle::Root;
+use super::data::{NODE_LOAD, OF_NAMESPACE, POD_INFO, WorkloadKind};
+use super::expression::{Claim, Root, serving};
 use super::random::Random;
-
-/// How often an operand stands without the parentheses that are not needed, in percent.
-const BARE: usize = 30;
+use super::rows::{Row, Rows};
+use super::world::Version;
 
 pub struct Expression {
+    /// With the brackets of [`super::expression`].
     pub text: String,
     pub root: Root,
     pub idle: Idle,
+    pub rows: Rows,
 }
 
-pub fn expression(seed: u64) -> Expression {
-    let mut generator = Generator { random: Random::new(seed), subquery_used: false };
+impl Expression {
+    pub fn claim(&self) -> Claim<'_> {
+        Claim { text: &self.text, root: self.root, idle: self.idle }
+    }
+}
+
+pub fn expression(seed: u64, version: Version) -> Expression {
+    let random = Random::new(seed);
+    let mut generator = Generator { random, version, rows: Rows::default(), subquery_used: false, side: Side::Spine };
     let idle = if generator.random.percent(50) { Idle::Hold } else { Idle::Zero };
-    let (node, root) = match generator.random.below(10) {
-        0..3 => generator.chain(),
-        _ => (generator.grouped(3, &["pod"]), Root::Unique),
+    let (node, root) = match generator.random.below(20) {
+        0..4 => generator.chain(),
+        4..10 => (generator.root(&["pod"]), Root::Unique),
+        _ => {
+            generator.side = Side::Free;
+            let kind = generator.random.pick(&[WorkloadKind::Deployment, WorkloadKind::StatefulSet]);
+            let node = generator.root(&[]);
+            let total = node.additive || serving(&node.text).is_none();
+            (node, if total { Root::Total(kind) } else { Root::Level(kind) })
+        }
     };
-    Expression { text: node.text, root, idle }
+    Expression { text: node.text, root, idle, rows: generator.rows }
 }
 
 /// An instant vector.
-struct Node {
-    text: String,
-    binds: Binds,
+pub struct Node {
+    pub text: String,
+    pub binds: Binds,
+    /// Its sum over the pods is the whole workload's value, so that it grows with them.
+    pub additive: bool,
+    /// Nothing has mixed pods yet.
+    pub separable: bool,
 }
 
 /// Where a node may stand as an operand without parentheses. Another precedence may then group the operands in another
-/// way, which is the point: any grouping is a vector again, but for a number in front (`3 == 2 > x`).
+/// way, which is the point: any grouping is a vector again, and grows with the pods or does not as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Binds {
+pub enum Binds {
     Atom,
     Operator,
-    NumberFirst,
+    /// What another grouping makes something else of: `3 == 2 > x`, `a or vector(0) * 2`, a join.
+    Whole,
 }
 
-struct Generator {
-    random: Random,
+/// Where the generator stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What the values of pods are made of.
+    Spine,
+    /// The same at other times, where no side can be shared: the oracle knows its value at one time alone.
+    Subquery,
+    /// What all pods share, or one value for a workload: pods may be mixed.
+    Free,
+}
+
+pub struct Generator {
+    pub random: Random,
+    pub version: Version,
+    pub rows: Rows,
     /// The compiler takes one an expression.
-    subquery_used: bool,
+    pub subquery_used: bool,
+    pub side: Side,
 }
 
 impl Generator {
+    fn root(&mut self, group: &[&'static str]) -> Node {
+        let node = self.grouped(3, group);
+        if self.random.percent(4) { self.labelled(node, "tier") } else { node }
+    }
+
     /// What gets the default aggregator: one leaf, then functions and numbers.
     fn chain(&mut self) -> (Node, Root) {
-        let (mut node, root) = match self.random.below(10) {
+        let (mut node, root) = match self.random.below(12) {
             0..3 => (self.gauge(), Root::Max),
             3..5 => (self.over_time(), Root::Max),
             5 => (self.deriv(), Root::Max),
             6..9 => (self.rate(), Root::Sum),
+            9 => {
+                let [sum, count] = self.rates_of_histogram();
+                (self.one_to_one(sum, "/", "", count, true), Root::Max)
+            }
+            10 => {
+                let rate = self.rate_of_buckets();
+                (self.of_buckets(rate), Root::Max)
+            }
             _ => (self.subquery_over_time(2), Root::Max),
         };
         for _ in 0..self.random.below(4) {
@@ -64,417 +111,338 @@ impl Generator {
         (node, root)
     }
 
-    /// Exactly the labels `group` at most, hence one sample a pod if that is `pod` alone.
-    fn grouped(&mut self, depth: usize, group: &[&str]) -> Node {
-        if depth == 0 {
+    /// Exactly the labels `group` at most: one sample a pod if that is `pod` alone, one for all if it is nothing.
+    pub fn grouped(&mut self, depth: usize, group: &[&'static str]) -> Node {
+        let Some(below) = depth.checked_sub(1) else {
             let inner = self.leaf();
             return self.aggregation(inner, group);
-        }
-        match self.random.below(16) {
-            0..6 => {
-                let inner = self.vector(depth - 1);
+        };
+        match self.random.below(30) {
+            0..7 => {
+                let inner = self.inner(below, group);
                 self.aggregation(inner, group)
             }
-            6..8 => self.quantile(group),
-            8 => self.mean(group),
-            9 => {
-                let inner = self.grouped(depth - 1, group);
+            7..9 => self.buckets(group),
+            9 => self.mean(group),
+            10 => {
+                let inner = self.grouped(below, group);
                 self.pointwise(inner)
             }
-            10..12 => {
-                let inner = self.grouped(depth - 1, group);
+            11..14 => {
+                let inner = self.grouped(below, group);
                 self.with_number(inner)
             }
-            12..14 => {
-                let (left, right) = (self.grouped(depth - 1, group), self.grouped(depth - 1, group));
+            14..17 => {
+                let (left, right) = (self.grouped(below, group), self.grouped(below, group));
                 let operator = self.operator();
                 self.matched(left, &operator, group, right)
             }
-            _ => {
-                let (left, right) = (self.grouped(depth - 1, group), self.grouped(depth - 1, group));
+            17..20 => {
+                let (left, right) = (self.grouped(below, group), self.grouped(below, group));
                 let operator = self.random.pick(&["and", "or", "or", "unless"]);
-                let operator = self.keyword(operator);
-                self.matched(left, &operator, group, right)
+                self.matched(left, operator, group, right)
+            }
+            20 => {
+                let inner = self.grouped(below, group);
+                self.sorted(inner)
+            }
+            21 if !self.subquery_used => self.subquery_of_group(below, group),
+            22..25 if self.side != Side::Subquery => self.joined_with_shared(below, group),
+            25..28 if self.side != Side::Subquery => self.filtered_by_shared(below, group),
+            _ if group.is_empty() => self.with_vector(below),
+            _ if group.contains(&"pod") => self.many_to_one(below, group),
+            _ => {
+                let inner = self.pod_less(below);
+                self.aggregation(inner, group)
             }
         }
     }
 
+    /// What is aggregated to `group`.
+    fn inner(&mut self, depth: usize, group: &[&'static str]) -> Node {
+        if !group.contains(&"pod") && self.random.percent(35) { self.pod_less(depth) } else { self.vector(depth) }
+    }
+
     /// Any number of samples a pod.
-    fn vector(&mut self, depth: usize) -> Node {
-        if depth == 0 {
-            return self.leaf();
-        }
-        match self.random.below(20) {
+    pub fn vector(&mut self, depth: usize) -> Node {
+        let Some(below) = depth.checked_sub(1) else { return self.leaf() };
+        match self.random.below(26) {
             0..5 => self.leaf(),
             5..7 => self.subquery_over_time(depth),
             7..9 => {
-                let inner = self.vector(depth - 1);
+                let inner = self.vector(below);
                 self.pointwise(inner)
             }
             9..11 => {
-                let inner = self.vector(depth - 1);
+                let inner = self.vector(below);
                 self.with_number(inner)
             }
             11..13 => {
-                let inner = self.vector(depth - 1);
+                let inner = self.vector(below);
                 self.aggregation_without(inner)
             }
-            13..17 => {
+            13..16 => {
                 let group = self.random.pick::<&[&str]>(&[
                     &["pod"],
                     &["pod", "model_name"],
                     &["pod", "model_name", "service"],
                     &["instance", "pod"],
                 ]);
-                self.grouped(depth - 1, group)
+                self.grouped(below, group)
             }
-            17 => self.many_to_one(depth),
-            18 => self.moved_in_time(),
+            16 => self.many_to_one(below, &["pod", "model_name"]),
+            17 => self.moved_in_time(),
+            18 => {
+                let inner = self.vector(below);
+                let label = self.random.pick(&["tier", "tier", "model_name", "service"]);
+                self.labelled(inner, label)
+            }
+            19 | 20 => self.topk(below),
+            21 => {
+                let inner = self.vector(below);
+                let group = self.random.pick::<&[&str]>(&[&["pod"], &["pod", "model_name"]]);
+                self.count_values(inner, group)
+            }
+            22 => self.on_node(below),
+            23 if self.side != Side::Subquery => self.joined_with_shared(below, &["pod", "model_name"]),
+            24 => {
+                let inner = self.vector(below);
+                self.sorted(inner)
+            }
             _ => {
                 let (left, right) = (self.gauge(), self.gauge());
                 let operator = self.random.pick(&["and", "or", "unless", "+", "/", ">"]);
-                self.binary(left, operator, right)
+                let on = self.random.pick(&["", "", "on (pod, model_name)"]);
+                self.one_to_one(left, operator, on, right, true)
             }
         }
     }
 
-    fn leaf(&mut self) -> Node {
-        match self.random.below(10) {
-            0..3 => self.gauge(),
-            3..6 => self.rate(),
-            6..8 => self.over_time(),
-            8 => self.deriv(),
-            _ => self.changes(),
+    /// Any number of samples, none of them of a pod.
+    fn pod_less(&mut self, depth: usize) -> Node {
+        let Some(below) = depth.checked_sub(1) else { return self.leaf_without_pod() };
+        let group = self.random.pick::<&[&str]>(&[&["model_name"], &["model_name", "service"], &[]]);
+        match self.random.below(12) {
+            0..3 => self.leaf_without_pod(),
+            3 => self.grouped(below, group),
+            4 => {
+                let inner = self.vector(below);
+                self.count_values(inner, group)
+            }
+            5..9 => {
+                let (left, right) = (self.grouped(below, &["model_name"]), self.grouped(below, group));
+                let operator = self.random.pick(&["or", "or", "unless", "and"]);
+                self.one_to_one(left, operator, "on (model_name)", right, false)
+            }
+            9 => {
+                let inner = self.own_gauge();
+                let operator = self.random.pick(&["sum", "max", "count"]);
+                let gone = &["pod", "instance", "service", "endpoint", "job"];
+                self.aggregate(operator, inner, "without", gone)
+            }
+            _ => {
+                let (left, right) = (self.grouped(below, &["model_name"]), self.grouped(below, &["model_name"]));
+                let operator = self.operator();
+                self.one_to_one(left, &operator, "on (model_name)", right, false)
+            }
         }
     }
 
-    fn gauge(&mut self) -> Node {
-        let family = self.random.pick(&GAUGES);
-        let selector = self.selector(family);
-        let offset = self.offset(10);
-        if self.random.percent(5) {
-            return self.call("time() - timestamp", &selector, Binds::NumberFirst);
+    fn buckets(&mut self, group: &[&'static str]) -> Node {
+        let rate = self.rate_of_buckets();
+        if self.random.percent(30) {
+            let quantiles = self.of_buckets(rate);
+            return self.aggregation(quantiles, group);
         }
-        Node { text: selector + &offset, binds: Binds::Atom }
-    }
-
-    fn rate(&mut self) -> Node {
-        let family = self.random.pick(&COUNTERS);
-        let function = self.random.pick(&["rate", "rate", "increase", "irate"]);
-        let range = self.range(family);
-        self.call(function, &range, Binds::Atom)
-    }
-
-    fn over_time(&mut self) -> Node {
-        let family = self.random.pick(&GAUGES);
-        let range = self.range(family);
-        self.over(&range)
-    }
-
-    fn over(&mut self, range: &str) -> Node {
-        let function = self.random.pick(&[
-            "avg_over_time",
-            "min_over_time",
-            "max_over_time",
-            "sum_over_time",
-            "count_over_time",
-            "last_over_time",
-            "stddev_over_time",
-            "stdvar_over_time",
-            "present_over_time",
-            "quantile_over_time",
-        ]);
-        if function == "quantile_over_time" {
-            let quantile = self.random.pick(&["0.5", ".9", "1"]);
-            return self.call(function, &format!("{quantile}, {range}"), Binds::Atom);
-        }
-        self.call(function, range, Binds::Atom)
-    }
-
-    fn deriv(&mut self) -> Node {
-        let family = self.random.pick(&GAUGES);
-        let range = self.range(family);
-        self.call("deriv", &range, Binds::Atom)
-    }
-
-    fn changes(&mut self) -> Node {
-        let function = self.random.pick(&["delta", "idelta", "predict_linear", "changes", "resets"]);
-        let counts_restarts = function == "changes" || function == "resets";
-        let family = if counts_restarts && self.random.percent(50) {
-            self.random.pick(&COUNTERS)
-        } else {
-            self.random.pick(&GAUGES)
-        };
-        let range = self.range(family);
-        if function == "predict_linear" {
-            return self.call(function, &format!("{range}, 60"), Binds::Atom);
-        }
-        self.call(function, &range, Binds::Atom)
-    }
-
-    fn subquery_over_time(&mut self, depth: usize) -> Node {
-        if self.subquery_used {
-            return self.over_time();
-        }
-        self.subquery_used = true;
-        let inner = if self.random.percent(40) { self.rate() } else { self.vector(depth - 1) };
-        let inner = self.operand(inner, 0);
-        let range = self.random.pick(&["2m", "5m", "10m"]);
-        let step = self.random.pick(&["15s", "30s", "1m"]);
-        let offset = self.offset(20);
-        self.over(&format!("{inner}[{range}:{step}]{offset}"))
-    }
-
-    fn quantile(&mut self, group: &[&str]) -> Node {
-        let range = self.range(HISTOGRAM);
-        let rate = self.call("rate", &range, Binds::Atom);
         let mut labels = vec!["le"];
         labels.extend(group);
-        let sum = self.aggregate("sum", rate, &labels);
-        let quantile = self.random.pick(&["0.5", "0.95", ".99"]);
+        let sum = self.aggregate("sum", rate, "by", &labels);
+        self.of_buckets(sum)
+    }
+
+    /// What the buckets of each series say.
+    fn of_buckets(&mut self, buckets: Node) -> Node {
+        let function = match self.version {
+            Version::V3 if self.random.percent(30) => {
+                self.random.pick(&["histogram_fraction(0, 0.5", "histogram_fraction(.25, 2"])
+            }
+            Version::V2_42 | Version::V3 => self.random.pick(&[
+                "histogram_quantile(0.5",
+                "histogram_quantile(0.95",
+                "histogram_quantile(.99",
+                "histogram_quantile(1",
+                "histogram_quantile(-1",
+                "histogram_quantile(pi() / 4",
+            ]),
+        };
+        self.uses(Row::Buckets);
         let gap = self.gap();
-        self.call("histogram_quantile", &format!("{quantile},{gap}{}", sum.text), Binds::Atom)
+        let text = format!("{function},{gap}{})", buckets.text);
+        Node { text, binds: Binds::Atom, additive: false, separable: buckets.separable }
     }
 
     /// A latency mean, which is 0/0 where nothing was observed.
-    fn mean(&mut self, group: &[&str]) -> Node {
-        let [.., sum, count] = COUNTERS;
-        let window = self.random.pick(&["1m", "2m"]);
-        let [sum, count] = [sum, count].map(|family| {
-            let rate = self.call("rate", &format!("{}[{window}]", family.name), Binds::Atom);
-            self.aggregate("sum", rate, group)
-        });
+    fn mean(&mut self, group: &[&'static str]) -> Node {
+        let [sum, count] = self.rates_of_histogram();
+        let (sum, count) = (self.aggregate("sum", sum, "by", group), self.aggregate("sum", count, "by", group));
         self.matched(sum, "/", group, count)
     }
 
-    fn many_to_one(&mut self, depth: usize) -> Node {
-        let many = self.grouped(depth - 1, &["pod", "model_name"]);
-        let one = self.grouped(depth - 1, &["pod"]);
-        let (on, group_left) = (self.keyword("on"), self.keyword("group_left"));
-        let operator = self.random.pick(&["*", "/", "-", ">", "<= bool"]);
-        let labels = self.random.pick(&["", "()"]);
-        self.binary_in_parentheses(many, &format!("{operator} {on} (pod) {group_left}{labels}"), one)
-    }
-
-    fn moved_in_time(&mut self) -> Node {
-        let family = self.random.pick(&GAUGES);
-        let selector = self.selector(family);
-        let offset = self.offset(100);
-        let before = Node { text: format!("{selector}{offset}"), binds: Binds::Atom };
-        self.binary(Node { text: selector, binds: Binds::Atom }, "-", before)
-    }
-
-    fn aggregation(&mut self, inner: Node, group: &[&str]) -> Node {
-        let operator = self
-            .random
-            .pick(&["sum", "sum", "max", "max", "avg", "avg", "min", "count", "group", "stddev", "stdvar", "quantile"]);
-        self.aggregate(operator, inner, group)
-    }
-
-    fn aggregate(&mut self, operator: &str, inner: Node, group: &[&str]) -> Node {
-        let by = self.keyword("by");
-        let labels = self.labels(group);
-        let space = self.random.pick(&["", " "]);
-        self.aggregate_with(operator, inner, &format!("{by}{space}{labels}"))
-    }
-
-    fn aggregation_without(&mut self, inner: Node) -> Node {
-        let operator = self.random.pick(&["sum", "max", "avg", "min", "count"]);
-        let gone = self.random.pick::<&[&str]>(&[
-            &["service"],
-            &["model_name"],
-            &["instance", "job", "service", "endpoint"],
-            &["service", "reason", "engine"],
-        ]);
-        let without = self.keyword("without");
-        let labels = self.labels(gone);
-        self.aggregate_with(operator, inner, &format!("{without} {labels}"))
-    }
-
-    fn aggregate_with(&mut self, operator: &str, inner: Node, modifier: &str) -> Node {
-        let parameter = if operator == "quantile" { self.random.pick(&["0.5, ", ".9,", "1, "]) } else { "" };
-        let operator = self.keyword(operator);
-        let (before, after, gap) = (self.gap(), self.gap(), self.gap());
-        let arguments = format!("({before}{parameter}{}{after})", inner.text);
-        let text = if self.random.percent(60) {
-            format!("{operator} {modifier}{gap}{arguments}")
-        } else {
-            format!("{operator}{arguments}{gap}{modifier}")
+    fn topk(&mut self, depth: usize) -> Node {
+        let inner = self.vector(depth);
+        let operator = self.random.pick(&["topk", "bottomk"]);
+        // Between pods only where there are no pods left to tell apart.
+        if self.side == Side::Free && self.random.percent(60) {
+            return self.aggregate(operator, inner, "by", &[]);
+        }
+        let by: &[&str] = match self.random.below(4) {
+            0 => return self.aggregate(operator, inner, "without", &["service"]),
+            1 => &["pod", "model_name"],
+            _ => &["pod"],
         };
-        Node { text, binds: Binds::Atom }
+        self.aggregate(operator, inner, "by", by)
     }
 
-    fn pointwise(&mut self, inner: Node) -> Node {
-        let function = self.random.pick(&[
-            "abs",
-            "ceil",
-            "floor",
-            "round",
-            "round_to",
-            "clamp",
-            "clamp_min",
-            "clamp_max",
-            "exp",
-            "ln",
-            "log2",
-            "log10",
-            "sqrt",
-            "sgn",
-            "sin",
-            "deg",
-            "hour",
-            "sort_desc",
-            "-",
-            "-",
-        ]);
-        let arguments = match function {
-            "-" => {
-                let inner = self.operand(inner, 0);
-                return Node { text: format!("-{inner}"), binds: Binds::Operator };
+    fn count_values(&mut self, inner: Node, group: &[&'static str]) -> Node {
+        self.aggregate("count_values", inner, "by", group)
+    }
+
+    /// A join whose key has the pod; `group` is the many side's.
+    fn many_to_one(&mut self, depth: usize, group: &[&'static str]) -> Node {
+        let (many, one) = (self.grouped(depth, group), self.grouped(depth, &["pod"]));
+        let operator = self.random.pick(&["*", "/", "-", ">", "<= bool", "atan2"]);
+        self.join(many, operator, "on (pod)", one, true)
+    }
+
+    /// With the node of each pod, or with what is told of the node.
+    fn on_node(&mut self, depth: usize) -> Node {
+        let info = self.instant(POD_INFO);
+        if self.side == Side::Subquery || self.random.percent(50) {
+            let many = if self.random.percent(50) { self.gauge() } else { self.grouped(depth, &["pod", "model_name"]) };
+            self.uses(Row::GroupOfPod);
+            let copied = self.random.pick(&["", "()", "(node)", " (node)"]);
+            let separable = many.separable;
+            let text = format!("({}) * on (pod) group_left{copied} {}", many.text, info.text);
+            return Node { text, binds: Binds::Whole, additive: false, separable };
+        }
+        let load = self.shared(|generator| generator.instant(NODE_LOAD));
+        self.uses(Row::GroupOfNoPod);
+        let (info, load) = (info.text, load.text);
+        let text = match self.random.below(3) {
+            0 => format!("{info} - on (node) group_left () {load}"),
+            1 => format!("{load} + on (node) group_right {info}"),
+            _ => format!("{load} * on (node) group_right () {info}"),
+        };
+        Node { text, binds: Binds::Whole, additive: false, separable: true }
+    }
+
+    /// A join whose key lacks the pod: one value, or one a model, for all pods.
+    fn joined_with_shared(&mut self, depth: usize, group: &[&'static str]) -> Node {
+        let many = self.grouped(depth, group);
+        let (key, matching) = self.key_without_pod(group);
+        let one = self.shared(|generator| {
+            if key == ["model_name"] && matching.starts_with("on") && generator.random.percent(40) {
+                let family = generator.random.pick(&OF_NAMESPACE);
+                return generator.instant(family);
             }
-            "round_to" => return self.call("round", &format!("{}, 0.5", inner.text), Binds::Atom),
-            "clamp" => format!("{}, -2, 10", inner.text),
-            "clamp_min" => format!("{}, 1", inner.text),
-            "clamp_max" => format!("{}, 8", inner.text),
-            _ => inner.text,
-        };
-        self.call(function, &arguments, Binds::Atom)
+            generator.grouped(depth.min(1), key)
+        });
+        let operator = self.random.pick(&["*", "*", "/", "/", "+", "-", ">", "< bool", "%"]);
+        self.join(many, operator, &matching, one, false)
     }
 
-    fn with_number(&mut self, inner: Node) -> Node {
-        let number = self
-            .random
-            .pick(&["1", "2", "3.", "0.5", ".25", "10", "100", "1e2", "0x10", "-1", "60", "(2 * 3)", "pi()", "0"]);
-        let operator = self.operator();
-        let number = Node { text: number.to_owned(), binds: Binds::Atom };
-        if self.random.percent(75) {
-            return self.binary(inner, &operator, number);
-        }
-        let text = self.binary(number, &operator, inner).text;
-        Node { text, binds: Binds::NumberFirst }
+    fn filtered_by_shared(&mut self, depth: usize, group: &[&'static str]) -> Node {
+        let left = self.grouped(depth, group);
+        let (key, matching) = self.key_without_pod(group);
+        let right = self.shared(|generator| {
+            let any = key.is_empty() && matching.starts_with("on") && generator.random.percent(30);
+            let inner = if any { generator.gauge() } else { generator.grouped(depth.min(1), key) };
+            let limit = generator.random.pick(&["> 2", "< 30", ">= 0", "!= 1"]);
+            Node { text: format!("({}) {limit}", inner.text), binds: Binds::Whole, ..inner }
+        });
+        let operator = self.random.pick(&["and", "unless"]);
+        self.one_to_one(left, operator, &matching, right, false)
     }
 
-    fn operator(&mut self) -> String {
-        if self.random.percent(65) {
-            return self.random.pick(&["+", "-", "*", "*", "/", "/", "%", "^"]).to_owned();
+    /// A part of `group` without the pod, and the words that match by it.
+    fn key_without_pod(&mut self, group: &[&'static str]) -> (&'static [&'static str], String) {
+        let of_model = group.contains(&"model_name") && self.random.percent(60);
+        let key: &[&str] = if of_model { &["model_name"] } else { &[] };
+        if self.random.percent(30) && !group.is_empty() {
+            let mut others: Vec<_> = group.iter().copied().filter(|label| !key.contains(label)).collect();
+            if !others.contains(&"pod") {
+                others.push("pod");
+            }
+            return (key, format!("ignoring {}", self.labels(&others)));
         }
-        let mut comparison = self.random.pick(&[">", ">", "<", ">=", "<=", "!=", "=="]).to_owned();
-        if self.random.percent(50) {
-            comparison = format!("{comparison} {}", self.keyword("bool"));
-        }
-        comparison
+        (key, format!("on {}", self.labels(key)))
     }
 
-    /// Both sides have the labels `group`; the match is the default one, or says the same in other words.
-    fn matched(&mut self, left: Node, operator: &str, group: &[&str], right: Node) -> Node {
-        match self.random.below(4) {
+    /// A vector that all pods share.
+    fn shared(&mut self, generate: impl FnOnce(&mut Self) -> Node) -> Node {
+        let before = self.side;
+        self.side = Side::Free;
+        let node = generate(self);
+        self.side = before;
+        match before {
+            Side::Free => Node { text: format!("({})", node.text), ..node },
+            Side::Spine => Node { text: format!("(⟦{}⟧)", node.text), ..node },
+            Side::Subquery => unreachable!("the callers share nothing in a subquery"),
+        }
+    }
+
+    /// A number that all pods share.
+    pub fn scalar(&mut self) -> String {
+        let before = self.side;
+        self.side = Side::Free;
+        let inner = match self.random.below(4) {
             0 => {
-                let (on, labels) = (self.keyword("on"), self.labels(group));
-                self.binary_in_parentheses(left, &format!("{operator} {on} {labels}"), right)
+                let family = self.random.pick(&OF_NAMESPACE);
+                self.instant(family)
             }
-            1 => {
-                let ignoring = self.keyword("ignoring");
-                let absent = self.random.pick(&["()", "(endpoint)", "(job, endpoint)"]);
-                self.binary_in_parentheses(left, &format!("{operator} {ignoring}{absent}"), right)
-            }
-            _ => self.binary(left, operator, right),
-        }
-    }
-
-    fn binary(&mut self, left: Node, operator: &str, right: Node) -> Node {
-        let (left, right) = (self.operand(left, BARE), self.operand(right, BARE));
-        let (before, after) = (self.gap(), self.gap());
-        Node { text: format!("{left} {before}{operator} {after}{right}"), binds: Binds::Operator }
-    }
-
-    /// A match of two vectors: its operands must not become numbers.
-    fn binary_in_parentheses(&mut self, left: Node, operator: &str, right: Node) -> Node {
-        let (left, right) = (self.operand(left, 0), self.operand(right, 0));
-        let gap = self.gap();
-        Node { text: format!("{left} {operator} {gap}{right}"), binds: Binds::Operator }
-    }
-
-    fn operand(&mut self, node: Node, bare: usize) -> String {
-        let bare = match node.binds {
-            Binds::Atom => !self.random.percent(10),
-            Binds::Operator => self.random.percent(bare),
-            Binds::NumberFirst => false,
+            1 => self.grouped(0, &["model_name"]),
+            _ => self.grouped(1, &[]),
         };
-        if bare { node.text } else { format!("({}{})", self.gap(), node.text) }
-    }
-
-    fn call(&mut self, function: &str, arguments: &str, binds: Binds) -> Node {
-        let (before, after) = (self.gap(), self.gap());
-        Node { text: format!("{function}({before}{arguments}{after})"), binds }
-    }
-
-    fn range(&mut self, family: Family) -> String {
-        let selector = self.selector(family);
-        let range = self.random.pick(&["30s", "1m", "1m30s", "120s", "2m", "2m", "5m"]);
-        let offset = self.offset(5);
-        format!("{selector}[{range}]{offset}")
-    }
-
-    fn offset(&mut self, chance: usize) -> String {
-        if !self.random.percent(chance) {
-            return String::new();
-        }
-        let offset = self.random.pick(&["15s", "1m", "90s", "5m"]);
-        format!(" {} {offset}", self.keyword("offset"))
-    }
-
-    fn selector(&mut self, family: Family) -> String {
-        let mut matchers = Vec::new();
-        for _ in 0..self.random.pick(&[0, 0, 0, 1, 1, 2]) {
-            matchers.push(self.matcher(family));
-        }
-        if matchers.is_empty() {
-            return format!("{}{}", family.name, self.random.pick(&["", "", "", "{}"]));
-        }
-        let (space, before, after) = (self.random.pick(&["", "", " "]), self.gap(), self.gap());
-        let comma = self.random.pick(&["", "", ","]);
-        format!("{}{space}{{{before}{}{comma}{after}}}", family.name, matchers.join(", "))
-    }
-
-    fn matcher(&mut self, family: Family) -> String {
-        match self.random.below(20) {
-            0 => return r#"pod=~"nim-.+""#.to_owned(),
-            1 => return r#"job="nim""#.to_owned(),
-            _ => {}
-        }
-        let (label, values) = self.random.pick(family.labels);
-        let value = self.random.pick(values);
-        let quote = self.random.pick(&['"', '"', '\'']);
-        match self.random.below(8) {
-            0..3 => format!("{label}={quote}{value}{quote}"),
-            3 => format!("{label} != {quote}{value}{quote}"),
-            4 => format!("{label}=~{quote}{}.*{quote}", &value[..1]),
-            5 => format!("{label}=~{quote}{value}|{ANGLES}{quote}"),
-            6 => format!("{label}=~{quote}{}{quote}", value.replace('.', r"\\.")),
-            _ => format!("{label}!~{quote}{value}|none{quote}"),
+        self.side = before;
+        self.uses(Row::Scalar);
+        let call = self.call("scalar", &inner.text);
+        match before {
+            Side::Free => call,
+            Side::Spine => format!("⟪{call}⟫"),
+            Side::Subquery => unreachable!("the callers share nothing in a subquery"),
         }
     }
 
-    fn labels(&mut self, labels: &[&str]) -> String {
-        let mut labels = labels.to_vec();
-        for index in 1..labels.len() {
-            labels.swap(index, self.random.below(index + 1));
-        }
-        let (before, comma) = (self.gap(), self.random.pick(&[", ", ",", " ,"]));
-        format!("({before}{})", labels.join(comma))
-    }
-
-    fn keyword(&mut self, word: &str) -> String {
-        if self.random.percent(10) { word.to_uppercase() } else { word.to_owned() }
-    }
-
-    fn gap(&mut self) -> &'static str {
-        match self.random.below(24) {
-            0..3 => " ",
-            3 => "\n",
-            4 => "\t ",
-            5 => " # why, by (nobody) {said}\n",
-            _ => "",
+    /// With a vector that has no labels.
+    fn with_vector(&mut self, depth: usize) -> Node {
+        let left = self.grouped(depth, &[]);
+        let chosen = self.random.below(6);
+        self.uses(if chosen == 4 { Row::Constant } else { Row::Vector });
+        let number = self.random.pick(&["0", "1", "2.5"]);
+        let constant =
+            Node { text: format!("vector({number})"), binds: Binds::Atom, additive: false, separable: false };
+        let on = self.random.pick(&["", "on ()"]);
+        match chosen {
+            0..3 => {
+                let additive = left.additive;
+                let node = self.one_to_one(left, "or", on, constant, on.is_empty());
+                Node { additive, ..node }
+            }
+            3 => {
+                let operator = self.operator();
+                self.one_to_one(left, &operator, on, constant, on.is_empty())
+            }
+            4 => {
+                let function = self.random.pick(&["minute", "hour", "day_of_week"]);
+                let date = Node { text: format!("{function}()"), ..constant };
+                let operator = self.operator();
+                self.one_to_one(left, &operator, on, date, on.is_empty())
+            }
+            _ => {
+                self.uses(Row::Scalar);
+                let text = format!("vector(scalar({}))", left.text);
+                Node { text, binds: Binds::Atom, additive: false, separable: false }
+            }
         }
     }
 }

@@ -4,7 +4,9 @@
 //! that is written in another way is noticed here instead of leaving a mutant without work.
 
 use super::compiler::Idle::{self, Hold, Zero};
-use super::oracle::Root::{self, Max, Sum, Unique};
+use super::data::WorkloadKind::{Deployment, StatefulSet};
+use super::expression::Root::{self, Level, Max, Sum, Total, Unique};
+use super::surgery::{after_operand, call, replace_first, replace_word, without_label, without_matcher, words};
 
 pub struct Mutant {
     pub name: &'static str,
@@ -14,9 +16,15 @@ pub struct Mutant {
 
 const SCOPE: &str = "<<.LabelMatchers>>";
 const GROUP: &str = "<<.GroupBy>>";
+const NAMESPACE: &str = r#"namespace=<<printf "%q" (index .LabelValuesByName "namespace")>>"#;
+/// What follows a Deployment's name in the names of its pods, and a StatefulSet's.
+const SAFE: &str = "-[bcdf-hj-np-tv-xz2456789]{1,10}-[bcdf-hj-np-tv-xz2456789]{5}";
+const ORDINAL: &str = "-[0-9]+";
 const QUANTILE: &str = "histogram_quantile(0.9, sum by (le, pod) (rate(latency_seconds_bucket[2m])))";
+const SHARE: &str = "sum by (pod) (slots_in_use) / on () group_left () ⟦sum(slots_in_use)⟧";
+const WATTS: &str = "DCGM_FI_DEV_POWER_USAGE";
 
-pub const MUTANTS: [Mutant; 18] = [
+pub const MUTANTS: [Mutant; 38] = [
     Mutant {
         name: "no scope",
         change: |template| replace_first(template, SCOPE, ""),
@@ -39,14 +47,16 @@ pub const MUTANTS: [Mutant; 18] = [
     },
     Mutant {
         name: "the namespace alone",
-        change: |template| {
-            replace_first(template, SCOPE, r#"namespace=<<printf "%q" (index .LabelValuesByName "namespace")>>"#)
-        },
+        change: |template| replace_first(template, SCOPE, NAMESPACE),
         killed_by: &[("queue_depth", Max, Hold), ("sum by (pod) (slots_in_use)", Unique, Zero)],
     },
     Mutant {
         name: "no static matcher",
-        change: without_static_matchers,
+        change: |template| {
+            let (before, after) = template.split_once(SCOPE)?;
+            let (before, matchers) = before.rsplit_once('{')?;
+            (!matchers.trim().is_empty()).then(|| format!("{before}{{{SCOPE}{after}"))
+        },
         killed_by: &[
             (r#"slots_in_use{model_name="meta/llama-3.1-8b"}"#, Max, Hold),
             (r#"sum by (pod) (slots_in_use{service!="nim-all"})"#, Unique, Hold),
@@ -150,92 +160,172 @@ pub const MUTANTS: [Mutant; 18] = [
         },
         killed_by: &[("load_score", Max, Hold), (QUANTILE, Unique, Hold)],
     },
+    Mutant {
+        name: "or by no pod",
+        change: |template| replace_first(template, " or ", " or on (namespace) "),
+        killed_by: &[("max by (pod) (load_score) or max by (pod) (queue_depth)", Unique, Hold)],
+    },
+    Mutant {
+        name: "the pods in a shared side",
+        change: |template| replace_first(template, NAMESPACE, SCOPE),
+        killed_by: &[
+            (SHARE, Unique, Hold),
+            ("sum by (pod) (slots_in_use) * ⟪scalar(max(slots_in_use))⟫", Unique, Hold),
+            ("max by (pod) (slots_in_use) unless on () ⟦sum(slots_in_use) > 100⟧", Unique, Hold),
+        ],
+    },
+    Mutant {
+        name: "a shared side of all namespaces",
+        change: |template| without_matcher(template, NAMESPACE),
+        killed_by: &[
+            (SHARE, Unique, Hold),
+            ("max by (pod) (slots_in_use) and on () ⟦sum(slots_in_use) > 170⟧", Unique, Hold),
+        ],
+    },
+    Mutant {
+        name: "a pod of its own for a shared side",
+        change: |template| {
+            let joined = replace_first(template, "on ()", "on (namespace, <<.GroupBy>>)")?;
+            replace_first(&joined, " sum(", " sum by (namespace, <<.GroupBy>>) (")
+        },
+        killed_by: &[(SHARE, Unique, Hold)],
+    },
+    Mutant {
+        name: "a shared filter for no pod",
+        change: |template| {
+            let start = words(template, "unless").next()?;
+            let operand = template[start..].find("on ()")? + start + "on ()".len();
+            Some(format!("{}{}", &template[..start], after_operand(&template[operand..])))
+        },
+        killed_by: &[("max by (pod) (slots_in_use) unless on () ⟦(sum(slots_in_use) > 100)⟧", Unique, Hold)],
+    },
+    Mutant {
+        name: "a family of the cluster confined",
+        change: |template| replace_first(template, "cluster_budget", &format!("cluster_budget{{{NAMESPACE}}}")),
+        killed_by: &[
+            ("sum by (pod) (slots_in_use) / on () group_left () ⟦sum(cluster_budget)⟧", Unique, Hold),
+            ("sum(⟨slots_in_use⟩) - sum(⟨cluster_budget⟩)", Total(StatefulSet), Hold),
+        ],
+    },
+    Mutant {
+        name: "a family of all namespaces",
+        change: |template| {
+            let start = template.find("queue_limit{")?;
+            Some(format!("{}{}", &template[..start], without_matcher(&template[start..], NAMESPACE)?))
+        },
+        killed_by: &[
+            ("max by (pod) (slots_in_use) / on () group_left () ⟦sum(queue_limit)⟧", Unique, Hold),
+            ("sum(⟨queue_limit⟩)", Total(Deployment), Hold),
+            ("sum(⟨slots_in_use⟩) / sum(⟨queue_limit⟩)", Level(StatefulSet), Hold),
+        ],
+    },
+    Mutant {
+        name: "an exporter's pod for its GPUs'",
+        change: |template| replace_first(template, r#""pod", "$1""#, r#""copied", "$1""#),
+        killed_by: &[
+            (WATTS, Max, Hold),
+            (
+                "max(max by (pod) (⟨slots_in_use⟩) * on (pod) group_left () max by (pod) (⟨DCGM_FI_DEV_GPU_UTIL⟩))",
+                Level(Deployment),
+                Hold,
+            ),
+        ],
+    },
+    Mutant {
+        name: "a family of other names by the platform's",
+        change: |template| {
+            let confined = replace_first(template, &format!("exported_{NAMESPACE}"), NAMESPACE)?;
+            replace_first(&confined, "exported_pod=~", "pod=~")
+        },
+        killed_by: &[(WATTS, Max, Hold), ("avg(⟨DCGM_FI_DEV_POWER_USAGE⟩)", Level(StatefulSet), Hold)],
+    },
+    Mutant {
+        name: "a level without its factor",
+        change: |template| {
+            let (before, factor) = template.split_once(" * on () count")?;
+            Some(format!("{before}{}", after_operand(factor)))
+        },
+        killed_by: &[
+            ("max(⟨slots_in_use⟩)", Level(Deployment), Hold),
+            ("avg(⟨queue_depth⟩)", Level(StatefulSet), Zero),
+        ],
+    },
+    Mutant {
+        name: "a total with a factor",
+        change: |template| {
+            let start = template.find("slots_in_use{")?;
+            let series = &template[start..=start + template[start..].find("})")?];
+            let (value, stamp) = template.strip_prefix("label_replace(")?.split_once(", \"<<")?;
+            let factor = format!("* on () count(count by (pod) ({series}))");
+            Some(format!("label_replace(({value}) {factor}, \"<<{stamp}"))
+        },
+        killed_by: &[
+            ("sum(⟨slots_in_use⟩)", Total(Deployment), Hold),
+            ("sum(⟨slots_in_use⟩)", Total(StatefulSet), Zero),
+        ],
+    },
+    Mutant {
+        name: "series counted for pods",
+        change: |template| {
+            let counted = words(template, "count").nth(1)?;
+            Some(format!("{}{}", &template[..counted], template[counted..].replacen("count by (pod) ", "", 1)))
+        },
+        killed_by: &[("max(⟨slots_in_use⟩)", Level(Deployment), Hold)],
+    },
+    Mutant {
+        name: "a count without the author's matchers",
+        change: |template| {
+            let (value, factor) = template.split_once(" * on () count")?;
+            Some(format!("{value} * on () count{}", without_matcher(factor, r#"pod!~".*q8zrt""#)?))
+        },
+        killed_by: &[(r#"max(⟨slots_in_use{pod!~".*q8zrt"}⟩)"#, Level(Deployment), Hold)],
+    },
+    Mutant {
+        name: "pods counted of all namespaces",
+        change: |template| {
+            let (value, factor) = template.split_once(" * on () count")?;
+            Some(format!("{value} * on () count{}", without_matcher(factor, NAMESPACE)?))
+        },
+        killed_by: &[("max(⟨slots_in_use⟩)", Level(Deployment), Hold)],
+    },
+    Mutant {
+        name: "a workload of all namespaces",
+        change: |template| without_matcher(template, NAMESPACE),
+        killed_by: &[("sum(⟨slots_in_use⟩)", Total(Deployment), Hold), ("max(⟨queue_depth⟩)", Level(Deployment), Hold)],
+    },
+    Mutant {
+        name: "pods counted that do not serve",
+        change: |template| {
+            let (value, factor) = template.split_once(" * on () count")?;
+            Some(format!("{value} * on () count{}", replace_first(factor, "slots_in_use", "kube_pod_info")?))
+        },
+        killed_by: &[(
+            "max(⟨kube_pod_info⟩ * on (pod) group_left () max by (pod) (⟨slots_in_use⟩))",
+            Level(Deployment),
+            Hold,
+        )],
+    },
+    Mutant {
+        name: "every name that begins so",
+        change: |template| replace_first(template, SAFE, "-.*"),
+        killed_by: &[("sum(⟨slots_in_use⟩)", Total(Deployment), Hold), ("max(⟨queue_depth⟩)", Level(Deployment), Hold)],
+    },
+    Mutant {
+        name: "a Deployment's names for a StatefulSet's",
+        change: |template| replace_first(template, ORDINAL, SAFE),
+        killed_by: &[("sum(⟨slots_in_use⟩)", Total(StatefulSet), Hold)],
+    },
+    Mutant {
+        name: "a Job's pod",
+        change: |template| replace_first(template, SAFE, "-[a-z0-9]{1,10}-[a-z0-9]{5}"),
+        killed_by: &[("sum(⟨slots_in_use⟩)", Total(Deployment), Hold)],
+    },
+    Mutant {
+        name: "no stamp",
+        change: |template| Some(template.strip_prefix("label_replace(")?.split_once(", \"<<")?.0.to_owned()),
+        killed_by: &[
+            ("sum(⟨slots_in_use⟩)", Total(Deployment), Hold),
+            ("max(⟨queue_depth⟩)", Level(StatefulSet), Zero),
+        ],
+    },
 ];
-
-fn replace_first(template: &str, old: &str, new: &str) -> Option<String> {
-    template.contains(old).then(|| template.replacen(old, new, 1))
-}
-
-fn replace_word(template: &str, old: &str, new: &str) -> Option<String> {
-    let start = words(template, old).next()?;
-    Some(format!("{}{new}{}", &template[..start], &template[start + old.len()..]))
-}
-
-/// Takes a label out of the first list `(…)` that has it.
-fn without_label(template: &str, label: &str) -> Option<String> {
-    let is_listed = |start: &usize| {
-        let (before, after) = (&template[..*start], &template[start + label.len()..]);
-        before.trim_end().ends_with(['(', ',']) && after.trim_start().starts_with([')', ','])
-    };
-    let start = template.match_indices(label).map(|(start, _)| start).find(is_listed)?;
-    let (before, after) = (template[..start].trim_end(), template[start + label.len()..].trim_start());
-    Some(match (before.strip_suffix(','), after.strip_prefix(',')) {
-        (_, Some(after)) => format!("{before}{after}"),
-        (Some(before), None) => format!("{before}{after}"),
-        (None, None) => format!("{before}{after}"),
-    })
-}
-
-fn without_static_matchers(template: &str) -> Option<String> {
-    let (before, after) = template.split_once(SCOPE)?;
-    let (before, matchers) = before.rsplit_once('{')?;
-    (!matchers.trim().is_empty()).then(|| format!("{before}{{{SCOPE}{after}"))
-}
-
-struct Call<'a> {
-    before: &'a str,
-    arguments: &'a str,
-    after: &'a str,
-}
-
-/// The first call of a function.
-fn call<'a>(template: &'a str, function: &str) -> Option<Call<'a>> {
-    let start = words(template, function).next()?;
-    let rest = template[start + function.len()..].trim_start();
-    let after = after_operand(rest);
-    let arguments = rest[..rest.len() - after.len()].trim_end().strip_prefix('(')?.strip_suffix(')')?;
-    Some(Call { before: &template[..start], arguments, after })
-}
-
-/// What follows the first parentheses of `text`.
-fn after_operand(text: &str) -> &str {
-    let mut depth = 0;
-    for (index, char) in outside_strings(text) {
-        match char {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            _ => continue,
-        }
-        if depth == 0 {
-            return &text[index + 1..];
-        }
-    }
-    ""
-}
-
-/// Where `word` stands as a whole, outside strings.
-fn words(text: &str, word: &str) -> impl Iterator<Item = usize> {
-    let in_word = |char: char| char.is_ascii_alphanumeric() || char == '_' || char == ':';
-    outside_strings(text).map(|(index, _)| index).filter(move |index| {
-        let (before, rest) = text.split_at(*index);
-        rest.strip_prefix(word).is_some_and(|after| !before.ends_with(in_word) && !after.starts_with(in_word))
-    })
-}
-
-fn outside_strings(text: &str) -> impl Iterator<Item = (usize, char)> {
-    let mut quote = None;
-    let mut escaped = false;
-    text.char_indices().filter(move |(_, char)| match quote {
-        None => {
-            quote = matches!(char, '"' | '\'' | '`').then_some(*char);
-            quote.is_none()
-        }
-        Some(open) => {
-            if *char == open && !escaped {
-                quote = None;
-            }
-            escaped = *char == '\\' && !escaped;
-            false
-        }
-    })
-}

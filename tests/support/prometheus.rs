@@ -29,7 +29,8 @@ wait "$server"
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub struct Prometheus {
-    url: String,
+    /// Of its API.
+    pub url: String,
     agent: ureq::Agent,
     directory: PathBuf,
     /// Holds the pipe that the shell reads.
@@ -50,6 +51,23 @@ pub fn require_tools() {
     }
 }
 
+/// Where a server's database is in its directory.
+pub const DATA: &str = "data";
+
+/// Makes the database of a server, or adds to it what overlaps with nothing in it.
+pub fn write_blocks(data: &Path, open_metrics: &str) {
+    let text = data.join("series.txt");
+    fs::create_dir_all(data).expect("failed to create a database directory");
+    fs::write(&text, open_metrics).expect("failed to write the series");
+    let blocks = Command::new("promtool")
+        .args(["tsdb", "create-blocks-from", "openmetrics"])
+        .args([&text, data])
+        .output()
+        .expect("failed to run promtool");
+    assert!(blocks.status.success(), "promtool: {}", String::from_utf8_lossy(&blocks.stderr));
+    fs::remove_file(&text).expect("failed to remove the series");
+}
+
 impl Prometheus {
     /// `directory` is made, filled and, when this process ends, removed.
     pub fn start(directory: &Path, open_metrics: &str) -> Self {
@@ -58,19 +76,14 @@ impl Prometheus {
 
     /// As [`Self::start`], with another Prometheus than the one on the `PATH`.
     pub fn start_as(program: &Path, directory: &Path, open_metrics: &str) -> Self {
-        let data = directory.join("data");
-        let (config, text) = (directory.join("prometheus.yml"), directory.join("series.txt"));
-        fs::create_dir_all(&data).expect("failed to create a database directory");
+        write_blocks(&directory.join(DATA), open_metrics);
+        Self::start_over(program, directory)
+    }
+
+    /// Over the database that [`write_blocks`] wrote into [`DATA`] of `directory`.
+    pub fn start_over(program: &Path, directory: &Path) -> Self {
+        let (data, config) = (directory.join(DATA), directory.join("prometheus.yml"));
         fs::write(&config, "global: {}\n").expect("failed to write the configuration");
-        fs::write(&text, open_metrics).expect("failed to write the series");
-
-        let blocks = Command::new("promtool")
-            .args(["tsdb", "create-blocks-from", "openmetrics"])
-            .args([&text, &data])
-            .output()
-            .expect("failed to run promtool");
-        assert!(blocks.status.success(), "promtool: {}", String::from_utf8_lossy(&blocks.stderr));
-
         // Another process may take the free port before the server does.
         (0..3).find_map(|_| Self::serve(program, directory, &config, &data)).unwrap_or_else(|| {
             panic!("prometheus does not start:\n{}", log(directory));
@@ -88,7 +101,7 @@ impl Prometheus {
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", data.display()))
             .arg(format!("--web.listen-address={address}"))
-            .args(["--storage.tsdb.retention.time=100y", "--log.level=warn"])
+            .args(["--storage.tsdb.retention.time=100y", "--web.enable-remote-write-receiver", "--log.level=warn"])
             .stdin(Stdio::piped())
             // The shell's own words: that it killed the server.
             .stderr(Stdio::null())
@@ -115,8 +128,8 @@ impl Prometheus {
         Some(server)
     }
 
-    /// The vector at `time`, or the server's words why there is none.
-    pub fn query(&self, expression: &str, time: u64) -> Result<Vec<Sample>, String> {
+    /// The vector at `time`, in seconds or as in RFC 3339, or the server's words why there is none.
+    pub fn query(&self, expression: &str, time: impl ToString) -> Result<Vec<Sample>, String> {
         let answer = self.ask("query", [("query", expression), ("time", &time.to_string())]);
         let answer = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("not an answer: {error}: {answer}"));
         match answer {
