@@ -1,6 +1,7 @@
 //! Faults, each one line in a test, and what is seen of a program meanwhile.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -61,15 +62,25 @@ impl Ground {
         }
     }
 
+    /// Lets the pods' samples stand still: Prometheus is started again and scrapes itself alone. What is returned is
+    /// the file in which it notes each query, a JSON object a line.
+    pub fn end_scraping(&self) -> PathBuf {
+        self.stop_prometheus();
+        let directory = self.directory.path();
+        let started = prometheus::start_over_what_is_stored(&self.bin, self.options.prometheus, directory);
+        *self.prometheus.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(started.expect("Prometheus starts again"));
+        prometheus::query_log(directory)
+    }
+
     /// What the programs of the pods whose names begin so have printed until now, those of former pods too.
     pub fn log(&self, namespace: &str, prefix: &str) -> String {
         let logs = fs::read_dir(self.directory.path().join("logs")).expect("the ground has logs");
         let mut logs: Vec<_> = logs.filter_map(|entry| Some(entry.ok()?.path())).collect();
         logs.sort();
         let of = format!("{namespace}.{prefix}");
-        let named = |path: &std::path::PathBuf| {
-            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&of))
-        };
+        let named =
+            |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&of));
         logs.iter().filter(|path| named(path)).map(|path| fs::read_to_string(path).unwrap_or_default()).collect()
     }
 

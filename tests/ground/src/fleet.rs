@@ -53,9 +53,11 @@ pub enum Names {
 #[derive(Default)]
 struct Load {
     values: BTreeMap<String, Value>,
+    /// Of the pods of one workload, by its namespace and name.
+    own: BTreeMap<String, BTreeMap<String, Arc<Script>>>,
     model: Option<Model>,
-    /// Pods that serve now.
-    serving: usize,
+    /// Pods that serve now, with the workload of each.
+    serving: BTreeMap<usize, String>,
     /// Pods that ever served.
     served: usize,
 }
@@ -83,35 +85,47 @@ impl Fleet {
         self.load().values.insert(metric.to_owned(), Value::Each(value));
     }
 
-    /// Replays a gauge by a script: which pod, and how long it has served.
+    /// Replays a gauge by a script: which pod, and how long it has served. A metric may state its own labels.
     pub fn replay(&self, metric: &str, script: impl Fn(usize, Duration) -> Option<f64> + Send + Sync + 'static) {
         self.load().values.insert(metric.to_owned(), Value::Script(Arc::new(script)));
+    }
+
+    /// Replays a gauge of one workload's pods, `NAMESPACE/NAME`, in place of the fleet's: which of those that serve.
+    pub fn replay_of(
+        &self,
+        workload: &str,
+        metric: &str,
+        script: impl Fn(usize, Duration) -> Option<f64> + Send + Sync + 'static,
+    ) {
+        self.load().own.entry(workload.to_owned()).or_default().insert(metric.to_owned(), Arc::new(script));
     }
 
     /// Offers requests that the serving pods share, in place of all values that were set.
     pub fn offer(&self, model: Model) {
         let mut load = self.load();
         load.values.clear();
+        load.own.clear();
         load.model = Some(model);
     }
 
-    /// Serves one pod's metrics at its address until what is returned is dropped.
-    pub(crate) async fn serve(&self, address: IpAddr) -> std::io::Result<Serving> {
+    /// Serves the metrics of a workload's pod at its address until what is returned is dropped.
+    pub(crate) async fn serve(&self, address: IpAddr, workload: String) -> std::io::Result<Serving> {
         let listener = TcpListener::bind((address, PORT)).await?;
         let number = {
             let mut load = self.load();
-            load.serving += 1;
+            let number = load.served;
+            load.serving.insert(number, workload.clone());
             load.served += 1;
-            load.served - 1
+            number
         };
         let counters = Arc::new(Mutex::new(Counters::new()));
-        let pod = PodMetrics { fleet: self.clone(), number, start: Instant::now(), counters };
+        let pod = PodMetrics { fleet: self.clone(), number, workload, start: Instant::now(), counters };
         let router = Router::new().route("/v1/metrics", get(metrics)).with_state(pod);
         let task = tokio::spawn(async move {
             // It ends with the pod.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Serving { fleet: self.clone(), task })
+        Ok(Serving { fleet: self.clone(), number, task })
     }
 
     fn load(&self) -> MutexGuard<'_, Load> {
@@ -122,13 +136,14 @@ impl Fleet {
 /// A pod that serves; dropping it ends that.
 pub(crate) struct Serving {
     fleet: Fleet,
+    number: usize,
     task: JoinHandle<()>,
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
         self.task.abort();
-        self.fleet.load().serving -= 1;
+        self.fleet.load().serving.remove(&self.number);
     }
 }
 
@@ -137,6 +152,7 @@ impl Drop for Serving {
 struct PodMetrics {
     fleet: Fleet,
     number: usize,
+    workload: String,
     start: Instant,
     counters: Arc<Mutex<Counters>>,
 }
@@ -211,18 +227,28 @@ async fn metrics(State(pod): State<PodMetrics>) -> String {
 impl PodMetrics {
     fn write(&self, text: &mut String) -> std::fmt::Result {
         let load = self.fleet.load();
-        let pods = load.serving.max(1) as f64;
-        for (metric, value) in &load.values {
+        let pods = load.serving.len().max(1) as f64;
+        let served = self.start.elapsed();
+        let before = load.serving.range(..self.number).filter(|(_, workload)| **workload == self.workload).count();
+        let own = load.own.get(&self.workload);
+        let of_fleet = load.values.iter().filter(|(metric, _)| own.is_none_or(|own| !own.contains_key(*metric)));
+        let of_fleet = of_fleet.map(|(metric, value)| {
             let value = match value {
-                Value::Total(total) => total / pods,
-                Value::Each(value) => *value,
-                Value::Script(script) => match script(self.number, self.start.elapsed()) {
-                    Some(value) => value,
-                    None => continue,
-                },
+                Value::Total(total) => Some(total / pods),
+                Value::Each(value) => Some(*value),
+                Value::Script(script) => script(self.number, served),
             };
+            (metric, value)
+        });
+        let own = own.into_iter().flatten().map(|(metric, script)| (metric, script(before, served)));
+        for (metric, value) in of_fleet.chain(own) {
+            let Some(value) = value else { continue };
             let value = if value == f64::INFINITY { "+Inf".to_owned() } else { value.to_string() };
-            writeln!(text, "# TYPE {metric} gauge\n{metric}{{model_name=\"meta/llama3-8b-instruct\"}} {value}")?;
+            if metric.ends_with('}') {
+                writeln!(text, "{metric} {value}")?;
+            } else {
+                writeln!(text, "# TYPE {metric} gauge\n{metric}{{model_name=\"meta/llama3-8b-instruct\"}} {value}")?;
+            }
         }
         let Some(model) = load.model else { return Ok(()) };
         let (prefix, cache, next_token, labels) = match model.names {

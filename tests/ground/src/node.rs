@@ -221,7 +221,7 @@ impl Player {
             });
             return target.into_iter().collect();
         }
-        let app = pod.labels().get("app").cloned().unwrap_or_default();
+        let app = app(pod);
         let headless = format!("{app}-headless");
         let services = if self.settings.scrape_twice { vec![app, headless] } else { vec![app] };
         let target = |service: &String| {
@@ -268,7 +268,8 @@ impl Player {
         status.write(container.readiness_probe.is_none(), 0, None).await?;
         let _serving: Option<Serving> = if is_nim(image) {
             sleep(self.settings.start_up).await;
-            Some(self.settings.fleet.serve(IpAddr::V4(address)).await.context("failed to serve metrics")?)
+            let workload = format!("{namespace}/{}", app(&pod));
+            Some(self.settings.fleet.serve(IpAddr::V4(address), workload).await.context("failed to serve metrics")?)
         } else {
             None
         };
@@ -447,6 +448,11 @@ impl Status<'_> {
 
 fn container(pod: &Pod) -> Option<&Container> {
     pod.spec.as_ref()?.containers.first()
+}
+
+/// The name of its workload, as its Service has it.
+fn app(pod: &Pod) -> String {
+    pod.labels().get("app").cloned().unwrap_or_default()
 }
 
 fn is_nim(image: &str) -> bool {
