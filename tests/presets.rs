@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use exposition::{END, Pod, Traffic};
@@ -70,6 +70,22 @@ fn every_family_of_a_preset_gives_a_value_worked_out_by_hand() {
     }
     let known = |(name, _): &(&str, f64)| names().any(|preset| preset == *name);
     assert!(stated.clone().flat_map(|shown| shown.values).all(known), "a value of no preset");
+}
+
+/// The same values where scraping moved the labels of the workload aside, once the platform says so.
+#[test]
+fn exported_labels_are_the_workloads_by_the_platforms_word() {
+    const ALIAS: &str = "aliases: [{metrics: DCGM_.*, namespace: exported_namespace, pod: exported_pod}]";
+    let exporters: Vec<_> = SERVERS.iter().filter(|server| server.shown_by == ShownBy::Exporter).collect();
+    let moved = |server: &Server, index: usize| Pod { honored: false, ..pod(server, index, &server.pods[index]) };
+    let pods: Vec<Pod> = exporters.iter().flat_map(|server| [0, 1].map(|index| moved(server, index))).collect();
+    let (aliased, plain) = (World::with(&pods, ALIAS), World::of(&pods));
+    for server in exporters {
+        let want = server.pods.each_ref().map(|shown| shown.values.first().map(|(_, value)| *value));
+        let got = aliased.values("gpu-util", server.name);
+        assert!(same(&want, &got), "{}: {}, not {}", server.name, shown(&got), shown(&want));
+        assert_eq!(plain.values("gpu-util", server.name), [None, None], "without it they are the exporter's");
+    }
 }
 
 fn names() -> impl Iterator<Item = &'static str> {
@@ -140,14 +156,21 @@ struct World {
 
 impl World {
     fn of(pods: &[Pod]) -> Self {
+        Self::with(pods, "{}")
+    }
+
+    /// With a platform's file.
+    fn with(pods: &[Pod], platform: &str) -> Self {
         prometheus::require_tools();
         let directory = tempfile::Builder::new().prefix("nimscale-presets-").tempdir();
         let directory = directory.expect("failed to create a directory");
         let database = directory.path().join("prometheus");
         let prometheus = Prometheus::start(&database, &exposition::open_metrics(pods));
+        let file = directory.path().join("platform.yaml");
+        fs::write(&file, platform).expect("failed to write the platform");
         Self {
             prometheus,
-            templates: names().map(|preset| (preset, template(preset))).collect(),
+            templates: names().map(|preset| (preset, template(preset, &file))).collect(),
             _directory: directory,
         }
     }
@@ -181,7 +204,7 @@ impl World {
 }
 
 /// The one template of the ConfigMap that is rendered for a preset.
-fn template(preset: &str) -> String {
+fn template(preset: &str, platform: &Path) -> String {
     let unit = presets().iter().find(|known| known.name == preset).map(|preset| preset.unit);
     let target = match unit {
         Some(Unit::Ratio) => "75%",
@@ -193,7 +216,8 @@ fn template(preset: &str) -> String {
          nimscale.dev/scale: \"1..8 {preset}<{target}\"\n"
     );
     let mut run = Command::new(env!("CARGO_BIN_EXE_nimscale"))
-        .args(["render", "-"])
+        .args(["render", "-", "--platform"])
+        .arg(platform)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
