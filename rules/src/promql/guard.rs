@@ -84,8 +84,9 @@ fn brackets(text: &str, tokens: &[Token], limits: &Limits) -> Vec<Finding> {
                 )
             }
             TokenKind::Other => {
-                let message = format!("unexpected character {}", cut(word, 8));
-                Some(Finding::at(Code::Ns0301, token.span, message))
+                let finding = Finding::at(Code::Ns0301, token.span, format!("unexpected character {}", cut(word, 8)));
+                // As dashboards have them.
+                Some(if word.starts_with('$') { finding.help("the variable's value") } else { finding })
             }
             TokenKind::Word
             | TokenKind::Number
@@ -144,7 +145,7 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                 push(Code::Ns0301, format!("{word} is no duration"), "5m");
             }
             TokenKind::Arithmetic if word == "+" && after_offset => {
-                push(Code::Ns0361, "a plus sign behind offset is newer than 2.42".to_owned(), "offset 5m");
+                push(Code::Ns0361, "a plus sign behind offset is not read".to_owned(), "offset 5m");
             }
             TokenKind::Open(Bracket::Square) => in_square = true,
             TokenKind::Close(Bracket::Square) => in_square = false,
@@ -179,7 +180,7 @@ fn literals(text: &str, tokens: &[Token], limits: &Limits, findings: &mut Vec<Fi
                 let is_name = in_curly && before(1).is_some_and(|token| matches!(token.span.of(text), "{" | ","));
                 let is_label = !in_curly && is_quoted_label(text, tokens, at);
                 if is_name || is_label {
-                    let message = "quoted names are newer than the dialect 2.42".to_owned();
+                    let message = "quoted names are not read".to_owned();
                     push(Code::Ns0361, message, "a name of letters, digits and _");
                 }
                 clean.push_str(&text[copied..token.span.start]);

@@ -542,7 +542,13 @@ fn not_promql(text: &str, tokens: &[Token], words: &str) -> Finding {
     }
     let words = if words == "invalid promql query" { "not PromQL" } else { words };
     let place = named_token(text, tokens, words).unwrap_or(whole);
-    Finding::at(Code::Ns0301, place, cut(words, 110))
+    let finding = Finding::at(Code::Ns0301, place, cut(words, 110));
+    // `rate(x)`, the slip that is made most.
+    if words.starts_with("expected type matrix") {
+        finding.help("a range such as [2m] behind the series")
+    } else {
+        finding
+    }
 }
 
 /// The first token that stands where an operand or an operator is wanted and is none.
