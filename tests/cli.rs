@@ -405,10 +405,10 @@ fn a_spec_is_a_whole_hpa_and_its_slips_are_found_in_the_file() {
     assert_eq!(level["describedObject"]["name"], "a");
 
     for (right, wrong, found) in [
-        ("max(gpu", "max((gpu", "-:11:16: NS0301: \"(\" is never closed"),
-        ("750m", "750s", "-:12:24: NS0132: 750s: this suffix is not read here"),
-        ("name: level", "nome: level", "-:9:11: NS0142: unknown field metrics[0].nome"),
-        ("behavior: fast", "behavior: fest", "-:14:19: NS0151: \"fest\" is not gentle, balanced, fast, up or down"),
+        ("max(gpu", "max((gpu", "-:11:14: NS0301 \"(\" is never closed"),
+        ("750m", "750s", "-:12:25: NS0132 750s: this suffix is not read here"),
+        ("name: level", "nome: level", "-:9:9: NS0142 unknown field metrics[0].nome"),
+        ("behavior: fast", "behavior: fest", "-:14:17: NS0151 \"fest\" is not gentle, balanced, fast, up or down"),
     ] {
         let run = nimscale(&["lint", "-"], &deployment("a", &SPEC.replace(right, wrong)));
         assert!(run.out.starts_with(found), "{}", run.out);

@@ -149,6 +149,7 @@ codes! {
     Ns0374 "NS0374" Warning "or vector(k), which hides that a series is gone";
     Ns0375 "NS0375" Warning "a target that the metric never reaches";
     Ns0376 "NS0376" Note "sort, which has no effect";
+    Ns0377 "NS0377" Warning "a sum that is read as a level";
     Ns0401 "NS0401" Warning "spec.replicas in the manifest of a scaled workload";
     Ns0402 "NS0402" Warning "replicas kept as the HPA chose them";
     Ns0403 "NS0403" Warning "replicas raised to the minimum";

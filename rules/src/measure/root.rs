@@ -132,21 +132,35 @@ fn for_workload(
     let serving = serving(node, platform);
     let kind = MetricKind::Object(question.workload);
     let total = flow.additive || serving.is_none();
-    match (question.reading, serving) {
-        (None, _) if total => {
-            let message = "one total for the workload: its target is read as N per replica";
-            findings.push(Finding::at(Code::Ns0373, node.span, message));
-        }
-        (Some(Reading::PerReplica), _) => {}
-        (Some(Reading::AsItStands), None) => {
+    let reading = question.reading.unwrap_or(if total { Reading::PerReplica } else { Reading::AsItStands });
+    let inferred = question.reading.is_none();
+    match (reading, serving) {
+        (Reading::AsItStands, None) => {
             findings.push(no_level(node, "reads no series of the workload's pods"));
-            return None;
+            None
         }
-        (None | Some(Reading::AsItStands), serving) => {
-            return Some(Root { kind, completion: None, reading: Reading::AsItStands, serving });
+        (Reading::AsItStands, serving) => {
+            findings.extend(sum_of_groups(node).filter(|_| inferred));
+            Some(Root { kind, completion: None, reading, serving })
+        }
+        (Reading::PerReplica, _) => {
+            let message = "one total for the workload: its target is read as N per replica";
+            findings.extend(inferred.then(|| Finding::at(Code::Ns0373, node.span, message)));
+            Some(Root { kind, completion: None, reading, serving: None })
         }
     }
-    Some(Root { kind, completion: None, reading: Reading::PerReplica, serving: None })
+}
+
+/// `sum(max by (instance) (x))` may grow with the pods, as a total does, and nothing in the text says so.
+fn sum_of_groups(node: &Node) -> Option<Finding> {
+    let NodeKind::Aggregate(Aggregate { op: op @ (Aggregator::Sum | Aggregator::Count), .. }) = &node.kind else {
+        return None;
+    };
+    let message = format!("this {} is read as it stands, and more pods may not lower it", op.as_str());
+    Some(
+        Finding::at(Code::Ns0377, node.span, message)
+            .help("by (pod) inside of it, or averageValue in nimscale.dev/spec"),
+    )
 }
 
 /// `value` where the HPA has nothing to divide by: a metric per pod, or one that no pod of the workload has.
