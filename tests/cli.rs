@@ -376,6 +376,21 @@ fn a_platform_renames_labels_and_adds_matchers() {
 }
 
 #[test]
+fn the_readmes_platform_is_one() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("a README");
+    let shown = readme.split("```yaml\n# platform.yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("platform.yaml");
+    std::fs::write(&path, shown.expect("the block")).expect("a file");
+    let args = ["explain", "--expr", "max by (pod) (DCGM_FI_DEV_GPU_UTIL)", "-o", "json", "--platform"];
+    let run = nimscale(&[&args[..], &[path.to_str().expect("UTF-8")]].concat(), "");
+    assert_eq!(run.code, 0, "{}{}", run.out, run.err);
+    for part in ["cluster=", "exported_namespace=", "exported_pod=~"] {
+        assert!(run.out.contains(part), "{part}: {}", run.out);
+    }
+}
+
+#[test]
 fn presets_are_listed() {
     let run = nimscale(&["presets"], "");
     assert_eq!((run.code, run.out.lines().count()), (0, 10));
