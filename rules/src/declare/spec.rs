@@ -89,14 +89,10 @@ impl Reader<'_> {
 
     fn spec(&mut self, root: &Node) -> Option<Spec> {
         let [replicas, metrics, behavior] = self.fields(root, "", ["replicas", "metrics", "behavior"])?;
-        let place = |node: &Node| self.text.place(node.span);
-        let places = [replicas, metrics, behavior].map(|node| node.map(place));
-        let [of_replicas, of_metrics, of_behavior] = places;
-        Some(Spec {
-            replicas: of_replicas.map(|place| (replicas.and_then(|node| self.replicas(node)), place)),
-            metrics: of_metrics.map(|place| (metrics.map_or_else(Vec::new, |node| self.metrics(node)), place)),
-            behavior: of_behavior.map(|place| (behavior.and_then(|node| self.behavior(node)), place)),
-        })
+        let replicas = replicas.map(|node| (self.replicas(node), self.text.place(node.span)));
+        let metrics = metrics.map(|node| (self.metrics(node), self.text.place(node.span)));
+        let behavior = behavior.map(|node| (self.behavior(node), self.text.place(node.span)));
+        Some(Spec { replicas, metrics, behavior })
     }
 
     fn replicas(&mut self, node: &Node) -> Option<Set<Range>> {

@@ -45,7 +45,7 @@ fn gpus(intent: &mut Intent, workload: &Workload, limit: &Limit<u32>, findings: 
     if max <= most {
         return;
     }
-    let place = written(key).unwrap_or_else(|| workload.annotations_place.clone());
+    let place = written(key).or_else(|| written("spec")).unwrap_or_else(|| workload.annotations_place.clone());
     // What its author did not state is not his to mend.
     if most == 0 || (stated && !limit.lowers()) {
         let max = if most == 0 { 1 } else { max };
