@@ -4,6 +4,8 @@
 
 #[path = "support/ask.rs"]
 mod ask;
+#[path = "support/built.rs"]
+mod built;
 
 use std::fs;
 use std::path::Path;

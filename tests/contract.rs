@@ -10,6 +10,8 @@
 mod adapter;
 #[path = "support/ask.rs"]
 mod ask;
+#[path = "support/built.rs"]
+mod built;
 #[path = "contract/by_hand.rs"]
 mod by_hand;
 #[path = "contract/compiler.rs"]

@@ -4,6 +4,8 @@
 //! `NIMSCALE_PARSER=100000 cargo test --test parser -- --nocapture` reads more texts, `NIMSCALE_SEED=7` others, and
 //! `NIMSCALE_PROMQL_FILE=FILE` adds a file of expressions, one a line.
 
+#[path = "support/built.rs"]
+mod built;
 #[path = "parser/generate.rs"]
 mod generate;
 #[path = "support/prometheus.rs"]

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
 use serde_json::Value;
 
+use super::built::built;
 use super::compiler::{Compiled, Kind, compile};
 use super::data::{self, Holds, NAMESPACES, PODS, Pod, WORKLOADS, WorkloadKind};
 use super::expression::{Claim, Root, plain};
@@ -80,7 +80,7 @@ impl World {
         fs::write(&platform, data::platform(version.dialect())).expect("failed to write the platform");
         let server = match version {
             Version::V2_42 => Prometheus::start_over(Path::new("prometheus"), home),
-            Version::V3 => Prometheus::start_over(&built(), home),
+            Version::V3 => Prometheus::start_over(&built("prometheus-3"), home),
         };
         Self { version, platform, server, databases }
     }
@@ -216,15 +216,4 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(&from, &to).expect("failed to copy a block");
         }
     }
-}
-
-/// Prometheus 3.x, built when it is missing.
-fn built() -> PathBuf {
-    let build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/build"))
-        .arg("prometheus-3")
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("tests/cluster/build runs");
-    assert!(build.status.success(), "tests/cluster/build says above what is missing");
-    Path::new(String::from_utf8(build.stdout).expect("UTF-8").trim_end()).join("prometheus-3")
 }

@@ -1,13 +1,12 @@
 //! Ask Prometheus of both dialects how it reads a text, and what the text is worth.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
 use serde_json::Value;
 
+use super::built::built;
 use super::prometheus::{Prometheus, require_tools};
 use super::regexes;
 use super::tree::canonical;
@@ -39,7 +38,7 @@ impl Servers {
         static SERVERS: OnceLock<Servers> = OnceLock::new();
         SERVERS.get_or_init(|| {
             require_tools();
-            let program = built();
+            let program = built("prometheus-3");
             // The watchers of the servers remove it: a static is never dropped.
             let directory = tempfile::Builder::new().prefix("nimscale-parser-").tempdir();
             let directory = directory.expect("failed to create a directory").keep();
@@ -79,17 +78,6 @@ fn data(answer: &str) -> Result<Value, String> {
         None => Ok(answer["data"].take()),
         Some(error) => Err(error.to_owned()),
     }
-}
-
-/// Prometheus 3.x, built when it is missing.
-fn built() -> PathBuf {
-    let build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/build"))
-        .arg("prometheus-3")
-        .stderr(Stdio::inherit())
-        .output()
-        .expect("tests/cluster/build runs");
-    assert!(build.status.success(), "tests/cluster/build says above what is missing");
-    Path::new(String::from_utf8(build.stdout).expect("UTF-8").trim_end()).join("prometheus-3")
 }
 
 /// Each metric with all of [`LABELS`], and `v` with a label of every value that a pattern is tried on.

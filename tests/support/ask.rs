@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::built::built;
+
 #[derive(Deserialize)]
 pub struct Answer {
     /// Empty when the config loads and every request has its query.
@@ -24,24 +26,15 @@ pub struct Answer {
 /// Requests are objects of `metric`, `resource`, `namespace` and `names`.
 pub fn ask(config: &str, requests: &[serde_json::Value]) -> Answer {
     let mut filter =
-        Command::new(built()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the filter runs");
+        Command::new(filter()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the filter runs");
     let question = json!({"config": config, "requests": requests});
     writeln!(filter.stdin.take().expect("piped"), "{question}").expect("it listens");
     let output = filter.wait_with_output().expect("it ends");
     serde_json::from_slice(&output.stdout).expect("one answer")
 }
 
-/// The filter, built when it is missing.
-fn built() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let build = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/build"))
-            .arg("adapter-ask")
-            .stderr(Stdio::inherit())
-            .output()
-            .expect("tests/cluster/build runs");
-        assert!(build.status.success(), "tests/cluster/build says above what is missing");
-        let folder = String::from_utf8(build.stdout).expect("UTF-8");
-        Path::new(folder.trim_end()).join("adapter-ask")
-    })
+/// The filter, looked for once.
+fn filter() -> &'static Path {
+    static FILTER: OnceLock<PathBuf> = OnceLock::new();
+    FILTER.get_or_init(|| built("adapter-ask"))
 }

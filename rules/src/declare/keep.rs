@@ -107,7 +107,7 @@ fn split_name<'t>(value: &str, tokens: &'t [Token]) -> Result<(Option<Span>, &'t
     };
     if let Some(name) = run.strip_suffix(':').filter(|_| behind.is_empty() || behind.len() > next.len()) {
         if MetricName::parse(name).is_none() {
-            return refused(name.len(), name, "lower case, digits, \"_\" and \"-\", a letter first, 63 at most");
+            return refused(name.len(), name, MetricName::RULE);
         }
         let end = whole.start + run.len();
         let body = &tokens[tokens.partition_point(|token| token.span.start < end)..];

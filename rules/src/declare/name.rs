@@ -11,6 +11,9 @@ const MOST: usize = 63;
 pub struct MetricName(String);
 
 impl MetricName {
+    /// What a name is, for who wrote another one.
+    pub(super) const RULE: &str = "lower case, digits, \"_\" and \"-\", a letter first, 63 at most";
+
     /// A name as an author writes it: a lower-case letter first.
     pub fn parse(name: &str) -> Option<Self> {
         let lower_first = name.starts_with(|c: char| c.is_ascii_lowercase());

@@ -235,8 +235,7 @@ impl Reader<'_> {
         };
         let (word, place) = self.word(name, &format!("{path}.name"), "name: backlog")?;
         let Some(name) = MetricName::parse(word) else {
-            let why = "lower case, digits, \"_\" and \"-\", a letter first, 63 at most";
-            let message = format!("\"{}\" is no name: {why}", cut(word, 24));
+            let message = format!("\"{}\" is no name: {}", cut(word, 24), MetricName::RULE);
             self.refuse(Code::Ns0121, name.span, message, &format!("name: {}", MetricName::suggested(word)));
             return None;
         };
